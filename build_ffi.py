@@ -1,4 +1,6 @@
-"""Describe the C core to cffi: reads the declarations, lists the sources; and write the two headers of C that follow from Python's tables."""
+"""Describe the C core to cffi: reads the declarations, lists the sources; and write the two headers
+of C that follow from Python's tables.
+"""
 
 import runpy
 import struct
@@ -48,7 +50,9 @@ BOUNDS = {
 
 
 def _tables(module: str) -> dict[str, object]:
-    """What a module of Python says, without the package, which need not be importable where it is built."""
+    """What a module of Python says, without the package, which need not be importable
+    where it is built.
+    """
     return runpy.run_path(str(CSRC.parent / "cometkms" / f"{module}.py"))
 
 

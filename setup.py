@@ -1,4 +1,7 @@
-"""Builds the C core where a C compiler is there; says in one line where it is not. All else is in pyproject.toml."""
+"""Builds the C core where a C compiler is there; says in one line where it is not.
+
+All else is in pyproject.toml.
+"""
 
 import sys
 
@@ -7,7 +10,9 @@ from setuptools.command.build_ext import build_ext
 
 
 class OptionalBuildExt(build_ext):
-    """The package works without the extension (cometkms/core/pure), so a missing compiler is no failure."""
+    """The package works without the extension (cometkms/core/pure), so a missing
+    compiler is no failure.
+    """
 
     def run(self) -> None:
         try:

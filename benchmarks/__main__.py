@@ -1,4 +1,6 @@
-"""Measure: `make bench`. Tables to the terminal, bench.json, SVG and PNG to --out. docs/BENCHMARKS.md says how to read them."""
+"""Measure: `make bench`. Tables to the terminal, bench.json, SVG and PNG to --out.
+docs/BENCHMARKS.md says how to read them.
+"""
 
 import argparse
 import json

@@ -1,5 +1,6 @@
-"""What an agent beside the validator costs and saves: a signature through it and without it, how long there is none when the leading node's
-host vanishes or freezes, when the agent is killed, and when nodes are restarted; and how long a real CometBFT node makes no block.
+"""What an agent beside the validator costs and saves: a signature through it and without it, how
+long there is none when the leading node's host vanishes or freezes, when the agent is killed, and
+when nodes are restarted; and how long a real CometBFT node makes no block.
 """
 
 import socket
@@ -22,7 +23,8 @@ from tests.e2e.node import CHAIN, PREVOTE, Validator, free_tcp, until
 from tests.e2e.test_real_node import CometBFT
 
 SETTLE_S: Final = 0.3
-STREAM_S: Final = 0.6  # asked and answered before something happens: the agent has this node's times
+# asked and answered before something happens: the agent has this node's times
+STREAM_S: Final = 0.6
 PAUSE_US: Final = 2000  # between two requests of the stream
 #: How long the validator's stream is watched; a request that waits at its end is waited for.
 DIRECT_MS: Final = 7000  # CometBFT waits five seconds in a read
@@ -52,8 +54,9 @@ def through(directory: Path, addresses: list[str], nodes: int) -> Iterator[Agent
 
 
 def latency(directory: Path, rounds: int, heights: int) -> dict[str, dict[str, Any]]:
-    """Request after request, of three nodes: each way its quantiles, and what the agent adds to the direct way of the same network; of the agent the
-    processor's time and the wake-ups of a request, which do not depend on what else the machine does.
+    """Request after request, of three nodes: each way its quantiles, and what the agent adds to the
+    direct way of the same network; of the agent the processor's time and the wake-ups of a request,
+    which do not depend on what else the machine does.
     """
     costs: dict[str, list[tuple[float, float]]] = {}
 
@@ -85,7 +88,9 @@ def latency(directory: Path, rounds: int, heights: int) -> dict[str, dict[str, A
 
 
 def _use(agent: AgentProcess) -> tuple[float, float, float]:
-    """What the agent has used so far: milliseconds of the processor, wake-ups of its thread, requests."""
+    """What the agent has used so far: milliseconds of the processor, wake-ups of its
+    thread, requests.
+    """
     assert agent.process is not None
     status = Path(f"/proc/{agent.process.pid}/status").read_text()
     wakes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
@@ -94,7 +99,9 @@ def _use(agent: AgentProcess) -> tuple[float, float, float]:
 
 
 def _beside(measured: Rounds, direct: Rounds) -> dict[str, Any]:
-    """Quantiles in microseconds, and how much later than the direct way's they are: over all rounds, and the least and most of one."""
+    """Quantiles in microseconds, and how much later than the direct way's they are: over all
+    rounds, and the least and most of one.
+    """
     row: dict[str, Any] = dict(quantiles_us([time for one in measured for time in one]))
     base = quantiles_us([time for one in direct for time in one])
     for key in ("p50", "p99"):
@@ -105,11 +112,13 @@ def _beside(measured: Rounds, direct: Rounds) -> dict[str, Any]:
 
 
 def faults(directory: Path, rounds: int) -> dict[str, Any]:
-    """The longest time without a signature of each round in which the leading node's cable is pulled, its processes freeze or are killed, the agent
-    is killed and started again as its unit does, or every node is restarted, one after the other.
+    """The longest time without a signature of each round in which the leading node's cable is
+    pulled, its processes freeze or are killed, the agent is killed and started again as its unit
+    does, or every node is restarted, one after the other.
 
-    Nodes in network namespaces of their own. So many rounds of each loss of a host; half as many kills, as many restarts, and without an agent a
-    tenth, for each takes CometBFT's five seconds: twenty rounds take about six minutes.
+    Nodes in network namespaces of their own. So many rounds of each loss of a host; half as many
+    kills, as many restarts, and without an agent a tenth, for each takes CometBFT's five seconds:
+    twenty rounds take about six minutes.
     """
     found: dict[str, Any] = {}
     half = -(-rounds // 2)
@@ -133,7 +142,9 @@ def faults(directory: Path, rounds: int) -> dict[str, Any]:
 
 
 def starts(directory: Path, rounds: int) -> dict[str, Any]:
-    """From the start of `cmkms agent` to its first dial of the validator, and the processor's time of it."""
+    """From the start of `cmkms agent` to its first dial of the validator, and the
+    processor's time of it.
+    """
     directory.mkdir(parents=True)
     agent = AgentProcess(directory / "agent")
     path = directory / "v.sock"
@@ -159,7 +170,9 @@ def _used_ms(agent: AgentProcess) -> float:
 
 
 def blocks(directory: Path, rounds: int) -> dict[str, Any]:
-    """The longest time between two blocks of a real CometBFT node (100 ms commits) behind an agent, of each round, by the blocks' own times."""
+    """The longest time between two blocks of a real CometBFT node (100 ms commits) behind an agent,
+    of each round, by the blocks' own times.
+    """
     directory.mkdir(parents=True)
     chain = CometBFT(directory / "comet", free_tcp())
     found: dict[str, Any] = {}
@@ -176,7 +189,10 @@ def blocks(directory: Path, rounds: int) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Machines:
-    """Three nodes, one host each, a validator, and perhaps its agent. `height`: the next one that nobody has asked for."""
+    """Three nodes, one host each, a validator, and perhaps its agent.
+
+    `height`: the next one that nobody has asked for.
+    """
 
     nodes: Namespaces
     validator: Client
@@ -200,7 +216,10 @@ class _Machines:
 
 @contextmanager
 def _machines(directory: Path, *, agent: bool, chain: CometBFT | None = None) -> Iterator[_Machines | None]:
-    """None: network namespaces cannot be made here. `chain`: whose validator the agent serves, in the place of the client's."""
+    """None: network namespaces cannot be made here.
+
+    `chain`: whose validator the agent serves, in the place of the client's.
+    """
     directory.mkdir(parents=True)
     net = free_network()
     address = f"tcp://{Namespaces.host(net)}:26970"

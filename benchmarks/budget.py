@@ -1,4 +1,6 @@
-"""Where one signature's time goes: hop by hop, from the marks that every process writes when it is traced (csrc/trace.h)."""
+"""Where one signature's time goes: hop by hop, from the marks that every process writes when it is
+traced (csrc/trace.h).
+"""
 
 from collections import defaultdict
 from pathlib import Path
@@ -9,8 +11,9 @@ from benchmarks.signers import addresses_of, bench, ours, validators
 from tests.e2e.node import CHAIN
 
 Place = tuple[int, int, int, int]  # chain, height, round, step
-#: From one mark (csrc/trace.h) to the next: what happened in between. A member's marks are those of the member that answered last
-#: before the majority was heard. While the leader's own disk syncs, the members do all of their part.
+#: From one mark (csrc/trace.h) to the next: what happened in between. A member's marks are those of
+#: the member that answered last before the majority was heard. While the leader's own disk syncs,
+#: the members do all of their part.
 HOPS: Final = {
     (1, 2): "signer: open, decode, judge",
     (2, 3): "wake the state process",
@@ -47,7 +50,9 @@ def read(directory: Path) -> dict[Place, list[dict[int, int]]]:
 
 
 def join(processes: list[dict[int, int]]) -> dict[int, int] | None:
-    """One signature's marks: signer's, leader's, and of the members the one that answered last before the majority was heard."""
+    """One signature's marks: signer's, leader's, and of the members the one that answered last
+    before the majority was heard.
+    """
     whole = {point: ns for marks in processes for point, ns in marks.items() if point not in _MEMBERS}
     heard = whole.get(9, 0)
     if 1 not in whole or 13 not in whole:
@@ -60,7 +65,10 @@ def join(processes: list[dict[int, int]]) -> dict[int, int] | None:
 
 
 def hops(directory: Path) -> dict[str, dict[str, float]]:
-    """Of each hop the quantiles in microseconds, and of the whole. Raises: ValueError without one whole signature."""
+    """Of each hop the quantiles in microseconds, and of the whole.
+
+    Raises: ValueError without one whole signature.
+    """
     times: dict[str, list[int]] = defaultdict(list)
     for processes in read(directory).values():
         marks = join(processes)

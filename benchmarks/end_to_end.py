@@ -1,6 +1,8 @@
-"""One node and three, and their floors, as CometBFT's own client sees them: closed loop, several validators, many chains, real pace.
+"""One node and three, and their floors, as CometBFT's own client sees them: closed loop, several
+validators, many chains, real pace.
 
-Rounds of all configurations are interleaved, each on fresh homes: what the machine does meanwhile, it does to all of them.
+Rounds of all configurations are interleaved, each on fresh homes: what the machine does meanwhile,
+it does to all of them.
 """
 
 import itertools
@@ -16,7 +18,8 @@ from cometkms.keytypes import KEY_TYPES
 from tests.e2e.node import CHAIN, Validator
 
 Run = Callable[[Path], list[int]]
-#: Configuration → validator's network and pure Python or not. The floor of each number of nodes is "floor".
+#: Configuration → validator's network and pure Python or not. The floor of each number
+#: of nodes is "floor".
 ONE = {"node, tcp": ("tcp", ""), "node, unix": ("unix", ""), "node, pure Python": ("tcp", "1")}
 THREE = {"three nodes, tcp": ("tcp", ""), "three nodes, unix": ("unix", "")}
 FLOOR = "floor"
@@ -42,8 +45,9 @@ def asked(
     network: str = "tcp",
     version: str = "v038",
 ) -> list[int]:
-    """Start validators, then the signer; ask. A round in which a signature failed, because the lead moved on a busy machine, is no
-    measurement: it is made again, and who waits longer than ROUND_PATIENCE_S for one fails with the last.
+    """Start validators, then the signer; ask. A round in which a signature failed, because the lead
+    moved on a busy machine, is no measurement: it is made again, and who waits longer than
+    ROUND_PATIENCE_S for one fails with the last.
     """
     homes = (directory.with_name(f"{directory.name}-{again}") if again else directory for again in itertools.count())
 
@@ -54,7 +58,10 @@ def asked(
 
 
 def made_again(measured: Callable[[], list[int]], failure: type[Exception]) -> list[int]:
-    """The first measurement that does not fail; which did is said. Raises: the last `failure`, when patience is over."""
+    """The first measurement that does not fail; which did is said.
+
+    Raises: the last `failure`, when patience is over.
+    """
     began = time.monotonic()
     while True:
         try:
@@ -105,7 +112,9 @@ def closed_loop(directory: Path, rounds: int, heights: int, nodes: int) -> dict[
 
 
 def several_validators(directory: Path, rounds: int, heights: int, count: int = 4) -> dict[str, Any]:
-    """So many validators of one chain and key, all asking for the same at the same time: one reservation, then repetitions."""
+    """So many validators of one chain and key, all asking for the same at the same time: one
+    reservation, then repetitions.
+    """
 
     def ask(validator: Validator) -> list[int]:
         return together(validator, heights)
@@ -119,7 +128,9 @@ def several_validators(directory: Path, rounds: int, heights: int, count: int = 
 
 
 def key_types(directory: Path, rounds: int, heights: int) -> dict[str, Any]:
-    """One node with a key of each type, asked by CometBFT v0.40's client, beside the one with an ed25519 key."""
+    """One node with a key of each type, asked by CometBFT v0.40's client, beside the one with an
+    ed25519 key.
+    """
 
     def run_of(key_type: str) -> Run:
         def signer(home: Path, where: list[str]) -> AbstractContextManager[Any]:
@@ -143,7 +154,10 @@ def real_pace(directory: Path, seconds: int) -> dict[str, Any]:
 
 
 def throughput(directory: Path, run_ms: int, chains: int) -> dict[str, Any]:
-    """Every chain's validator asks at once: signatures a second, and what each costs. Promises that wait share a sync."""
+    """Every chain's validator asks at once: signatures a second, and what each costs.
+
+    Promises that wait share a sync.
+    """
     found: dict[str, Any] = {}
     for nodes in (1, 3):
         names = [f"bench-{number}" for number in range(chains)] if chains > 1 else None

@@ -1,7 +1,8 @@
-"""How long signing stops when the leader goes, as CometBFT's own client sees it: one figure a round.
+"""How long signing stops when the leader goes, as CometBFT's own client sees it: one
+figure a round.
 
-JUST_BACK is an operator's quickest order: the leader is killed and started again, and as soon as it is complete, the one that leads meanwhile
-is to hand over; only the second behind the order counts.
+JUST_BACK is an operator's quickest order: the leader is killed and started again, and as soon as it
+is complete, the one that leads meanwhile is to hand over; only the second behind the order counts.
 """
 
 import time
@@ -16,7 +17,8 @@ from tests.e2e.node import CHAIN
 SETTLE_S: Final = 0.5
 WATCHED_MS: Final = 1000  # at least so long behind what is done
 JUST_BACK: Final = "transfer, one just back"
-#: What is done to the leader, for how long the validator's stream is watched, and the share of the rounds.
+#: What is done to the leader, for how long the validator's stream is watched, and the
+#: share of the rounds.
 FAULTS: Final = {
     "kill -9": (2500, 1),
     "stop": (2500, 1),
@@ -28,7 +30,9 @@ FAULTS: Final = {
 
 
 def hit(cluster: Cluster, fault: str, leader: str) -> int:
-    """Returns when the order was given whose second alone counts, in unix nanoseconds; 0: all of the stream does."""
+    """Returns when the order was given whose second alone counts, in unix nanoseconds; 0: all of
+    the stream does.
+    """
     match fault:
         case "kill -9":
             cluster.kill(leader)
@@ -54,7 +58,9 @@ def hit(cluster: Cluster, fault: str, leader: str) -> int:
 
 
 def _order(cluster: Cluster, leader: str) -> None:
-    """Raises: RuntimeError where the order is refused: it never is while another member is complete."""
+    """Raises: RuntimeError where the order is refused: it never is while another member
+    is complete.
+    """
     done = cluster.control(leader, "leader", "transfer")
     if done.returncode != 0:
         raise RuntimeError(f"the order to hand over was refused: {done.stderr.strip()}")
@@ -74,7 +80,9 @@ def mend(cluster: Cluster, fault: str, leader: str) -> None:
 
 
 def run(directory: Path, rounds: int, faults: tuple[str, ...] = tuple(FAULTS)) -> dict[str, Any]:
-    """Of each fault the distribution, and one round's timeline: [ms since the fault, ms without a signature]."""
+    """Of each fault the distribution, and one round's timeline: [ms since the fault, ms
+    without a signature].
+    """
     directory.mkdir(parents=True)
     addresses = addresses_of(directory, 1, "tcp")
     found: dict[str, list[float]] = {}

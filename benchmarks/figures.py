@@ -1,4 +1,6 @@
-"""Arithmetic of measurements: quantiles, ratios to the floor of the same run, their spread over rounds. No I/O."""
+"""Arithmetic of measurements: quantiles, ratios to the floor of the same run, their spread over
+rounds. No I/O.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +32,10 @@ def _all(rounds: Rounds) -> list[int]:
 
 
 def table(results: dict[str, Rounds], floor: str) -> dict[str, dict[str, Any]]:
-    """Of each configuration its quantiles over all rounds, and the ratios to the floor: of the whole, and the lowest and highest
-    of the rounds. A configuration that was measured in one round only is compared with the floor's same round, or its last."""
+    """Of each configuration its quantiles over all rounds, and the ratios to the floor: of the
+    whole, and the lowest and highest of the rounds. A configuration that was measured in one round
+    only is compared with the floor's same round, or its last.
+    """
     base = quantiles_us(_all(results[floor]))
     rows: dict[str, dict[str, Any]] = {}
     for name, rounds in results.items():
@@ -73,7 +77,10 @@ class Change:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every ratio that both runs have. Its noise: half of each run's spread over its rounds, added; unknown with too few rounds."""
+    """Every ratio that both runs have.
+
+    Its noise: half of each run's spread over its rounds, added; unknown with too few rounds.
+    """
     found = []
     for section, rows in new.items():
         known = old.get(section)

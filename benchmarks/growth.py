@@ -1,4 +1,6 @@
-"""What latency grows with: extension size, chains, the age of the journal, round trips between the nodes; and how long a start takes."""
+"""What latency grows with: extension size, chains, the age of the journal, round trips between the
+nodes; and how long a start takes.
+"""
 
 import time
 from contextlib import ExitStack
@@ -15,7 +17,9 @@ ROUND_TRIPS_MS = (0.2, 1, 10, 40)
 
 
 def extensions(directory: Path, sizes: tuple[int, ...], heights: int) -> dict[str, Any]:
-    """One node: precommits with a vote extension of so many bytes (signed too), beside the floor with none."""
+    """One node: precommits with a vote extension of so many bytes (signed too), beside
+    the floor with none.
+    """
     results: dict[str, Rounds] = {FLOOR: [floor_of(1)(directory / "floor")]}
     for size in sizes:
 
@@ -47,7 +51,9 @@ def chains(directory: Path, counts: tuple[int, ...], run_ms: int) -> dict[str, A
 
 
 def journal(directory: Path, signatures: tuple[int, ...]) -> dict[str, Any]:
-    """Three nodes after so many signatures: latency, the journal's size, and how long a restarted node takes to be complete."""
+    """Three nodes after so many signatures: latency, the journal's size, and how long a restarted
+    node takes to be complete.
+    """
     found: dict[str, Any] = {}
     directory.mkdir(parents=True)
     addresses = addresses_of(directory, 1, "tcp")
@@ -91,7 +97,9 @@ def _restart_s(cluster: Cluster, name: str) -> float:
 
 
 def round_trips(directory: Path, heights: int) -> dict[str, Any]:
-    """Three nodes whose connections are delayed by a relay: latency against the limit of one round trip and the syncs without."""
+    """Three nodes whose connections are delayed by a relay: latency against the limit of one round
+    trip and the syncs without.
+    """
     found: dict[str, Any] = {}
     near = ours_of(3, lambda validator: bench(validator, heights, 20))(directory / "near")
     base = quantiles_us(near)
@@ -110,7 +118,8 @@ def round_trips(directory: Path, heights: int) -> dict[str, Any]:
         row = quantiles_us(times)
         found[f"round trip of {trip_ms} ms"] = {
             **row,
-            "of the limit": round(row["p50"] / (trip_ms * 1000 + relayed["p50"]), 2),  # the relay's own time is in both
+            # the relay's own time is in both
+            "of the limit": round(row["p50"] / (trip_ms * 1000 + relayed["p50"]), 2),
         }
     return found
 

@@ -145,7 +145,9 @@ def _echo(there: Queue, back: Queue) -> None:
 
 
 def promises(count: int) -> dict[str, dict[str, Any]]:
-    """One promise on this disk, decided, written and synced: by the hot path in C, by its twin; and the write alone."""
+    """One promise on this disk, decided, written and synced: by the hot path in C, by its twin; and
+    the write alone.
+    """
     row = Row(b"k" * 32, CHAIN)
     with tempfile.TemporaryDirectory(dir=os.environ.get("CMKMS_BENCH_DIR", ".")) as name:
 

@@ -1,4 +1,5 @@
-"""Other privval signers under the same load: `make bench PEERS="NAME=SCRIPT …"`. docs/BENCHMARKS.md.
+"""Other privval signers under the same load: `make bench PEERS="NAME=SCRIPT …"`.
+docs/BENCHMARKS.md.
 
 A peer is a script that starts a signer. It is run for one node and for three, once a round, with
 
@@ -9,11 +10,13 @@ A peer is a script that starts a signer. It is run for one node and for three, o
     CMKMS_BENCH_NODES    1 or 3
     CMKMS_BENCH_PORTS    six free ports of 127.0.0.1, with a space between two
 
-It stays in the foreground as long as its signers run (`exec` is best) and ends when one of them does. It is the leader of a new
-process group, and whatever it starts stays in that group: SIGKILL to the group ends the run. Exit code 77: this cannot be run
-here (no binary, no such number of nodes); the last line of its standard error says why.
+It stays in the foreground as long as its signers run (`exec` is best) and ends when one of them
+does. It is the leader of a new process group, and whatever it starts stays in that group: SIGKILL
+to the group ends the run. Exit code 77: this cannot be run here (no binary, no such number of
+nodes); the last line of its standard error says why.
 
-The floor and this project's own nodes take turns with the peers, a round each, and are asked in the very same way.
+The floor and this project's own nodes take turns with the peers, a round each, and are asked in the
+very same way.
 """
 
 import itertools
@@ -41,7 +44,8 @@ WARMUP: Final = 100
 CHUNK: Final = 10  # heights asked at once; of slow signers, too, the validator waits for the answer
 ROUND_S: Final = 20.0  # a slow signer's round ends here, with what it has
 PATIENCE_S: Final = 30.0  # until the first signature
-GRACE_S: Final = 0.5  # a script that cannot run says so at once; the validator waits for a signer seconds at a time
+# a script that cannot run says so at once; the validator waits for a signer seconds at a time
+GRACE_S: Final = 0.5
 GROUP_ENDS_S: Final = 10.0  # after SIGKILL
 PORTS: Final = 6
 CANNOT: Final = 77
@@ -146,7 +150,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def settle(validator: Asked, check: Callable[[], None], patience_s: float = PATIENCE_S) -> None:
-    """Ask as a starting validator does, for the public key, then for a prevote of height 1, round after round, until one is signed.
+    """Ask as a starting validator does, for the public key, then for a prevote of height 1, round
+    after round, until one is signed.
 
     `check` raises when there is no use in waiting. Raises: Unmeasured when patience ends.
     """
@@ -167,7 +172,9 @@ def settle(validator: Asked, check: Callable[[], None], patience_s: float = PATI
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What every signer is asked for: in each round so many heights, each a proposal, a prevote and a precommit."""
+    """What every signer is asked for: in each round so many heights, each a proposal, a prevote and
+    a precommit.
+    """
 
     rounds: int = ROUNDS
     heights: int = HEIGHTS
@@ -184,8 +191,8 @@ class Loop:
         self.height = 2  # the first is spent
 
     def ask(self, heights: int, seconds: float) -> list[int]:
-        """Latencies in nanoseconds of so many heights, of fewer when time is up. What was asked together with a request that fails
-        does not count; it goes on at the next heights.
+        """Latencies in nanoseconds of so many heights, of fewer when time is up. What was asked
+        together with a request that fails does not count; it goes on at the next heights.
 
         Raises: Unmeasured when more than `failures_max` fail.
         """
@@ -242,7 +249,11 @@ def _known(signer: AbstractContextManager[Any], address: str, wanted: Load) -> l
 
 
 def _ours(home: Path, nodes: int, wanted: Load) -> list[int]:
-    """This project. A round in which the lead moved, on a busy machine, is no measurement: it is made again. Raises: Unmeasured."""
+    """This project.
+
+    A round in which the lead moved, on a busy machine, is no measurement: it is made
+    again. Raises: Unmeasured.
+    """
     numbers = itertools.count()
 
     def once() -> list[int]:
@@ -262,10 +273,12 @@ def _validator(address: str) -> Iterator[Validator]:
 
 
 def run(peers: dict[str, Path], directory: Path, wanted: Load | None = None) -> dict[str, dict[str, Any]]:
-    """For one node and three: the floor, this project, and each peer with its quantiles in microseconds, its ratios to the floor
-    and to this project, and how many requests failed; {"not run": reason} for one that gave no figures.
+    """For one node and three: the floor, this project, and each peer with its quantiles in
+    microseconds, its ratios to the floor and to this project, and how many requests failed; {"not
+    run": reason} for one that gave no figures.
 
-    Raises: ValueError for a peer's name that is taken; Unmeasured when the floor or this project cannot be measured.
+    Raises: ValueError for a peer's name that is taken; Unmeasured when the floor or this project
+    cannot be measured.
     """
     if taken := {FLOOR, OURS} & peers.keys():
         raise ValueError(f"a peer cannot be called {' or '.join(sorted(taken))}")

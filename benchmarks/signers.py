@@ -1,4 +1,6 @@
-"""What is measured, as processes: the Go floors and our nodes; each serves the validators that the caller made."""
+"""What is measured, as processes: the Go floors and our nodes; each serves the validators that the
+caller made.
+"""
 
 import json
 import shutil
@@ -65,7 +67,10 @@ def ours(
     key_type: str = "ed25519",
     **variables: str,
 ) -> Iterator[Cluster]:
-    """One node or several. `chains`: one for each address; else all addresses are validators of one chain."""
+    """One node or several.
+
+    `chains`: one for each address; else all addresses are validators of one chain.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(directory, nodes, *addresses, relays=relays, key_type=key_type)
     for name, node in cluster.nodes.items():
@@ -127,7 +132,10 @@ def pss_mib(node: Node) -> dict[str, float]:
 
 
 def bench(validator: Validator, heights: int = HEIGHTS, warmup: int = WARMUP, **more: Any) -> list[int]:
-    """Latencies of proposal, prevote and precommit, one after the other. Raises: RuntimeError for a signature that failed."""
+    """Latencies of proposal, prevote and precommit, one after the other.
+
+    Raises: RuntimeError for a signature that failed.
+    """
     return _asked(validator, cmd="bench", height=1, heights=heights, warmup=warmup, **more)["ns"]
 
 

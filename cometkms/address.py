@@ -12,7 +12,10 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens on TCP. The host is a name, an IPv4 or an IPv6 address without brackets, or "" for every interface."""
+    """Where something listens on TCP.
+
+    The host is a name, an IPv4 or an IPv6 address without brackets, or "" for every interface.
+    """
 
     host: str
     port: int
@@ -22,7 +25,10 @@ class Address:
 
     @staticmethod
     def parse(text: str, port_min: int = 1) -> "Address":
-        """Read `host:port`, `[IPv6]:port` or `:port`. A port_min of 0 lets the system choose the port. Raises: ConfigError."""
+        """Read `host:port`, `[IPv6]:port` or `:port`.
+
+        A port_min of 0 lets the system choose the port. Raises: ConfigError.
+        """
         host, separator, port = text.rpartition(":")
         plain = port.isascii() and port.isdigit() and len(port) <= 5
         if not separator or not plain or not port_min <= int(port) < 65536:
@@ -38,7 +44,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class NoiseAddress(Address):
-    """Where a validator listens that must prove over Noise that it has peer_key, an ed25519 public key of 32 bytes."""
+    """Where a validator listens that must prove over Noise that it has peer_key, an ed25519 public
+    key of 32 bytes.
+    """
 
     peer_key: bytes
 

@@ -1,7 +1,10 @@
-"""A log whose lines of one kind are bounded by time, whoever makes them. For a process that writes down what others send it.
+"""A log whose lines of one kind are bounded by time, whoever makes them.
 
-A kind is an event and whom it is about. LOG_BURST lines of it stand at once, and one more every LOG_EVERY_S; of what came in between the newest
-stands then, and how many there were (`alike`). So nobody fills a disk with refusals or connections, and nothing rare waits.
+For a process that writes down what others send it.
+
+A kind is an event and whom it is about. LOG_BURST lines of it stand at once, and one more every
+LOG_EVERY_S; of what came in between the newest stands then, and how many there were (`alike`). So
+nobody fills a disk with refusals or connections, and nothing rare waits.
 """
 
 from collections.abc import Callable
@@ -42,10 +45,15 @@ class _Alike:
 
 
 class CalmLog:
-    """A Logger in front of another one. tell_held() is to be called now and then, and at the end with `everything`."""
+    """A Logger in front of another one. tell_held() is to be called now and then, and at the end
+    with `everything`.
+    """
 
     def __init__(self, log: Logger, clock: Callable[[], float], whole: frozenset[str] = frozenset()) -> None:
-        """`clock`: monotonic seconds. `whole`: events that all stand, because whoever says them bounds them."""
+        """`clock`: monotonic seconds.
+
+        `whole`: events that all stand, because whoever says them bounds them.
+        """
         self._log = log
         self._clock = clock
         self._whole = whole

@@ -1,8 +1,11 @@
-"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too. What fails leaves nothing aside.
+"""Files that survive a power cut: written aside, synced, renamed, and the directory synced too.
 
-Root often works in a home that belongs to somebody else, who may put a link in the place of any file or directory of it. So root
-follows a link only if it is root's own, opens for writing only what has no second name and belongs to root or to its directory's
-owner, makes new files with names that nobody has prepared, and leaves them to whom the directory belongs.
+What fails leaves nothing aside.
+
+Root often works in a home that belongs to somebody else, who may put a link in the place of any
+file or directory of it. So root follows a link only if it is root's own, opens for writing only
+what has no second name and belongs to root or to its directory's owner, makes new files with names
+that nobody has prepared, and leaves them to whom the directory belongs.
 """
 
 import contextlib
@@ -22,7 +25,10 @@ _LINKS_MAX: Final = 40  # as the kernel's own walk
 
 
 class Disk(Protocol):
-    """The system calls the store makes. `os` is one; tests bring disks that lie, fill up and lose power."""
+    """The system calls the store makes.
+
+    `os` is one; tests bring disks that lie, fill up and lose power.
+    """
 
     def pwrite(self, fd: int, data: bytes, offset: int, /) -> int: ...
 
@@ -32,7 +38,10 @@ class Disk(Protocol):
 
 
 class FormatError(StateError):
-    """A durable file of another version of this program. It is neither corrupt nor lost: no recovery touches it."""
+    """A durable file of another version of this program.
+
+    It is neither corrupt nor lost: no recovery touches it.
+    """
 
     def __init__(self, path: Path, found: str, known: str) -> None:
         super().__init__(
@@ -43,14 +52,20 @@ class FormatError(StateError):
 
 
 def check_format(path: Path, document: Mapping[str, object], known: int) -> None:
-    """Check the format of a JSON document of ours, which is 1 where it does not say. Raises: FormatError."""
+    """Check the format of a JSON document of ours, which is 1 where it does not say.
+
+    Raises: FormatError.
+    """
     found = document.get("format", 1)
     if found != known:
         raise FormatError(path, str(found), str(known))
 
 
 def open_directory(path: Path) -> int:
-    """A descriptor of it, which can be synced. Raises: OSError; ELOOP for a link on the way that root does not follow."""
+    """A descriptor of it, which can be synced.
+
+    Raises: OSError; ELOOP for a link on the way that root does not follow.
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     if os.geteuid() != 0:
         return os.open(path, flags)
@@ -97,9 +112,12 @@ def _walk(path: Path) -> int:
 
 
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
-    """A descriptor of a regular file, for root with the module's care. `flags`: O_CREAT makes one that is not there.
+    """A descriptor of a regular file, for root with the module's care.
 
-    Raises: OSError; FileNotFoundError only where there is nothing, and no link to a file that is gone either.
+    `flags`: O_CREAT makes one that is not there.
+
+    Raises: OSError; FileNotFoundError only where there is nothing, and no link to a file that is
+    gone either.
     """
     try:
         return _open_file(path, flags, mode)
@@ -152,8 +170,10 @@ def _open_file(path: Path, flags: int, mode: int) -> int:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Whether a secret in it is this process's alone: nobody else can read it. Or it is given by root to a group that this process has
-    and that may read it only, as a Kubernetes secret is with fsGroup and defaultMode 0440."""
+    """Whether a secret in it is this process's alone: nobody else can read it. Or it is given by
+    root to a group that this process has and that may read it only, as a Kubernetes secret is with
+    fsGroup and defaultMode 0440.
+    """
     mode = stat.S_IMODE(status.st_mode)
     if not mode & 0o077:
         return True
@@ -179,20 +199,27 @@ def _check_own(status: os.stat_result, folder: os.stat_result, path: Path) -> No
 
 
 def _check_link(path: Path) -> None:
-    """What a link leads to is missing, and that is not the same as nothing: it may lie on a disk that is not mounted. Raises: UnfitFileError."""
+    """What a link leads to is missing, and that is not the same as nothing: it may lie on a disk
+    that is not mounted. Raises: UnfitFileError.
+    """
     if path.is_symlink():
         raise UnfitFileError(errno.ENOENT, f"it is a link to {path.readlink()}, and nothing is there", str(path))
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """A regular file's first `most` bytes and one more, which says that it is longer. Raises: OSError."""
+    """A regular file's first `most` bytes and one more, which says that it is longer.
+
+    Raises: OSError.
+    """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
         return file.read(most + 1)
 
 
 def open_regular(path: Path) -> int:
-    """Open a file of somebody else's home, which is read as its own program reads it: links are followed, also by root. Never waits: a FIFO, a socket,
-    a device or a directory is no file. Raises: OSError."""
+    """Open a file of somebody else's home, which is read as its own program reads it: links are
+    followed, also by root. Never waits: a FIFO, a socket, a device or a directory is no file.
+    Raises: OSError.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
@@ -213,8 +240,9 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 
 def open_given(path: Path) -> int:
-    """Whatever an operator named on the command line: a file, or a pipe, as `<(command)` is one. Does not wait, and reading it does not
-    either: see await_given(). Raises: OSError."""
+    """Whatever an operator named on the command line: a file, or a pipe, as `<(command)` is one.
+    Does not wait, and reading it does not either: see await_given(). Raises: OSError.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
@@ -223,13 +251,18 @@ def open_given(path: Path) -> int:
 
 
 def await_given(fd: int, path: Path) -> None:
-    """Wait until something can be read, or its end. Raises: UnfitFileError where nothing comes: nobody writes into that pipe."""
+    """Wait until something can be read, or its end.
+
+    Raises: UnfitFileError where nothing comes: nobody writes into that pipe.
+    """
     if not select.select([fd], [], [], GIVEN_FILE_S)[0]:
         raise UnfitFileError(errno.EAGAIN, f"nothing came from it within {GIVEN_FILE_S:.0f} s", str(path))
 
 
 def read_given(path: Path, most: int) -> bytes:
-    """The first `most` bytes, and one more, which says that it is longer, of what open_given() opens. Raises: OSError."""
+    """The first `most` bytes, and one more, which says that it is longer, of what open_given()
+    opens. Raises: OSError.
+    """
     fd, data = open_given(path), b""
     try:
         while len(data) <= most:
@@ -246,7 +279,8 @@ def read_given(path: Path, most: int) -> bytes:
 def check_way(path: Path) -> None:
     """Whether every name that leads to a directory, and its own, is a directory or not there yet.
 
-    Raises: InTheWayError with the name that is neither: a file, or a link to a disk that is not mounted, say.
+    Raises: InTheWayError with the name that is neither: a file, or a link to a disk that is not
+    mounted, say.
     """
     for here in (*reversed(path.parents), path):
         if os.path.lexists(here) and not here.is_dir():
@@ -259,7 +293,9 @@ def check_way(path: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """Make a directory with those above it, which others may look into. Whatever the umask: none that others can write. One that is there stays as it is.
+    """Make a directory with those above it, which others may look into.
+
+    Whatever the umask: none that others can write. One that is there stays as it is.
 
     Raises: OSError, whose filename is the whole path of what could not be made.
     """
@@ -293,13 +329,15 @@ def leave_to_owner(folder: int, name: str) -> None:
     """What root made in a directory belongs to whom the directory does."""
     owner = os.fstat(folder)
     if os.geteuid() == 0 and owner.st_uid != 0:
-        with contextlib.suppress(PermissionError):  # a root without that right; it stays root's, who made it
+        # a root without that right; it stays root's, who made it
+        with contextlib.suppress(PermissionError):
             os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
 
 
 def hand_over(path: Path, uid: int, gid: int) -> None:
-    """A directory of a node's own and the files in it, to the account that works there from now on. Directories in it, and what belongs to
-    neither root nor the directory's owner, stay whose they are.
+    """A directory of a node's own and the files in it, to the account that works there
+    from now on. Directories in it, and what belongs to neither root nor the directory's
+    owner, stay whose they are.
 
     Raises: OSError, also for links and files with a second name.
     """
@@ -324,7 +362,8 @@ def _hand_over(folder: int, path: Path, known: frozenset[int], to: tuple[int, in
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode) or (status.st_uid, status.st_gid) == to:
             return
-        if status.st_uid not in known:  # a third party's, say an operator's own copy: nobody works with it here
+        # a third party's, say an operator's own copy: nobody works with it here
+        if status.st_uid not in known:
             return
         if status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
             what = "is a link" if stat.S_ISLNK(status.st_mode) else "has a second name somewhere"
@@ -386,7 +425,8 @@ def discarding(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, folder: int | None = None) -> None:
-    """Replace `path` with `data`: after a crash the old content is there or the new, never anything else. `folder`: its directory, open.
+    """Replace `path` with `data`: after a crash the old content is there or the new, never anything
+    else. `folder`: its directory, open.
 
     Raises: StoreFailure.
     """
@@ -412,10 +452,13 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
 
 
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
-    """Make a file that was not there, whole and durable, or nothing. Raises: FileExistsError, OSError.
+    """Make a file that was not there, whole and durable, or nothing.
 
-    It is written without a name and then given its only one, so a process that is killed in between leaves nothing behind: a key under
-    a second name would outlive the first one's removal. A file system that knows no such files (NFS, some overlays) gets a name aside first.
+    Raises: FileExistsError, OSError.
+
+    It is written without a name and then given its only one, so a process that is killed in between
+    leaves nothing behind: a key under a second name would outlive the first one's removal. A file
+    system that knows no such files (NFS, some overlays) gets a name aside first.
     """
     with _folder_of(path, None) as there:
         try:
@@ -439,7 +482,10 @@ def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -
 
 
 def _create_by_a_name_aside(folder: int, name: str, data: bytes | bytearray, mode: int) -> None:
-    """Killed at the wrong moment it leaves the name aside, which nothing reads. Raises: FileExistsError, OSError."""
+    """Killed at the wrong moment it leaves the name aside, which nothing reads.
+
+    Raises: FileExistsError, OSError.
+    """
     aside = f".{name}.{os.getpid()}.new"
     fd = _make_new(folder, aside, mode)
     try:
@@ -456,5 +502,6 @@ def _fill(fd: int, data: bytes | bytearray, mode: int) -> None:
     """Raises: OSError."""
     os.fchmod(fd, mode)
     written = 0
-    while written < len(data):  # a disk that is nearly full takes a part, and says at the next what is the matter
+    # a disk that is nearly full takes a part, and says at the next what is the matter
+    while written < len(data):
         written += os.write(fd, memoryview(data)[written:])

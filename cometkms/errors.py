@@ -26,8 +26,9 @@ INTERNAL_EXIT: Final = 70
 class CometKMSError(Exception):
     """Root of the tree: what is wrong and, where somebody can do something about it, the cure.
 
-    A program asks for the two apart and never looks for one in the other's words; str() is both, as a person reads them. One error may
-    be several, each with a cure of its own (see together()). `exit_code` is what a process that ends because of it exits with.
+    A program asks for the two apart and never looks for one in the other's words; str() is both, as
+    a person reads them. One error may be several, each with a cure of its own (see together()).
+    `exit_code` is what a process that ends because of it exits with.
     """
 
     exit_code: ClassVar[int] = 1
@@ -46,7 +47,10 @@ class CometKMSError(Exception):
         return made
 
     def at(self, where: str, cure: str = "") -> Self:
-        """The same error, with where it came up in front of its words. A cure that is given takes the place of none."""
+        """The same error, with where it came up in front of its words.
+
+        A cure that is given takes the place of none.
+        """
         return type(self)(f"{where}: {self.what}", cure=self.cure or cure)
 
 
@@ -97,13 +101,17 @@ class StoreFailure(CometKMSError):
 
 
 class BehindError(CometKMSError):
-    """The process must not go on with what it holds in memory; "recovering" is durable already, and the next one starts there."""
+    """The process must not go on with what it holds in memory; "recovering" is durable already, and
+    the next one starts there.
+    """
 
     exit_code: ClassVar[int] = 8
 
 
 class SupersededError(CometKMSError):
-    """Another store of this member took a higher incarnation, and its signature was shown: this process stands for nobody any more."""
+    """Another store of this member took a higher incarnation, and its signature was shown: this
+    process stands for nobody any more.
+    """
 
     exit_code: ClassVar[int] = 10
 
@@ -128,11 +136,15 @@ READ_ONLY_CURE: Final = _DISK[errno.EROFS]
 
 
 class WordedError(OSError):
-    """An error of the system, or like one, whose strerror is in words of ours and is shown as it is."""
+    """An error of the system, or like one, whose strerror is in words of ours and is
+    shown as it is.
+    """
 
 
 class UnfitFileError(WordedError):
-    """What is at a path is not used as it is, though the kernel would give it: strerror says why, in words of ours."""
+    """What is at a path is not used as it is, though the kernel would give it: strerror says why,
+    in words of ours.
+    """
 
 
 class InTheWayError(UnfitFileError):
@@ -140,12 +152,15 @@ class InTheWayError(UnfitFileError):
 
 
 def is_no_file(error: OSError) -> bool:
-    """Whether something is at the path, and it is no file that is used: a directory, a FIFO, a link to where nothing is."""
+    """Whether something is at the path, and it is no file that is used: a directory, a FIFO, a link
+    to where nothing is.
+    """
     return isinstance(error, (UnfitFileError, IsADirectoryError)) or error.errno == errno.ELOOP
 
 
 def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
-    """What helps where a file cannot be read or made: `otherwise`, unless what is there is no file, or no way leads there.
+    """What helps where a file cannot be read or made: `otherwise`, unless what is there is no file,
+    or no way leads there.
 
     `which`: behind "the file itself", which file that is.
     """
@@ -171,18 +186,22 @@ def os_words(error: OSError) -> str:
         return str(error.strerror)
     if isinstance(error, TimeoutError) and not error.errno:
         return str(error) or "timed out"
-    if certificate := getattr(error, "verify_message", ""):  # ssl.SSLCertVerificationError, whose errno is no errno
+    # ssl.SSLCertVerificationError, whose errno is no errno
+    if certificate := getattr(error, "verify_message", ""):
         return f"its certificate is not trusted: {certificate}"
-    if getattr(error, "library", None) and (reason := getattr(error, "reason", None)):  # ssl.SSLError, likewise
+    # ssl.SSLError, likewise
+    if getattr(error, "library", None) and (reason := getattr(error, "reason", None)):
         return f"TLS: {str(reason).replace('_', ' ').lower()}"
-    if error.errno is not None and error.errno > 0:  # a name that leads nowhere has a number of another kind
+    # a name that leads nowhere has a number of another kind
+    if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def said(error: BaseException) -> str:
-    """What an error says to a person, in one place: an error of the system and bytes that are no text in words, any other's own text, or at
-    least its kind."""
+    """What an error says to a person, in one place: an error of the system and bytes that are no
+    text in words, any other's own text, or at least its kind.
+    """
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start + 1} is of no text in UTF-8"
     return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
@@ -208,8 +227,9 @@ def place_of(error: OSError) -> str:
 def disk_failure(error: BaseException) -> StoreFailure | None:
     """`error` as a failure of the disk, if that is behind it; None: it is something else.
 
-    A full disk is no fault of a key file or a state file, whichever happened to be opened: neither is to be restored, made anew or
-    given to another user. The one thing to do is to look at the disk, and then to start again.
+    A full disk is no fault of a key file or a state file, whichever happened to be opened: neither
+    is to be restored, made anew or given to another user. The one thing to do is to look at the
+    disk, and then to start again.
     """
     behind: BaseException | None = error
     while behind is not None and not (isinstance(behind, OSError) and behind.errno in _DISK):

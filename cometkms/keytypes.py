@@ -1,15 +1,21 @@
-"""The types of consensus key, one row each: whatever depends on a key's type is read from here. Pure.
+"""The types of consensus key, one row each: whatever depends on a key's type is read from here.
 
-A public key travels through the program as one value of bytes that tells its type (`typed`): 32 bytes are an ed25519 key as it is, and in
-front of a key of any other type stands one byte, the number of its member in CometBFT's PublicKey (proto/tendermint/crypto/keys.proto).
-What stores and members have of a key is always 32 bytes (`row_key`), so that their formats know no type.
+Pure.
+
+A public key travels through the program as one value of bytes that tells its type (`typed`): 32
+bytes are an ed25519 key as it is, and in front of a key of any other type stands one byte, the
+number of its member in CometBFT's PublicKey (proto/tendermint/crypto/keys.proto). What stores and
+members have of a key is always 32 bytes (`row_key`), so that their formats know no type.
 
 To add a type:
 
-1. Its row here, and in csrc/keytype.c with the functions of its library, whose loader signs a known text (csrc/bls12_381.c).
-2. core/native/keytypes.py: its loader in _LOADERS. core/pure/keytypes.py: the twin of the functions, in _SCHEMES.
+1. Its row here, and in csrc/keytype.c with the functions of its library, whose loader signs a known
+   text (csrc/bls12_381.c).
+2. core/native/keytypes.py: its loader in _LOADERS. core/pure/keytypes.py: the twin of the
+   functions, in _SCHEMES.
 3. keys/public.py: the address, where it is not the beginning of SHA-256. pyproject.toml: the extra.
-4. tests/unit/test_keytypes.py and tests/vectors/test_keys.py take the types from this table: every vector of a type is then tried.
+4. tests/unit/test_keytypes.py and tests/vectors/test_keys.py take the types from this table: every
+   vector of a type is then tried.
 """
 
 import hashlib
@@ -19,17 +25,20 @@ from typing import Final
 from cometkms.errors import KeyFileError
 from cometkms.limits import PUBLIC_KEY_MAX_BYTES, SECRET_MAX_BYTES, SIGNATURE_MAX_BYTES
 
-SEED_BYTES: Final = 32  # of every type: what is sealed with a passphrase, and what the cluster's secret is derived from
+# of every type: what is sealed with a passphrase, and what the cluster's secret is derived from
+SEED_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class KeyType:
     """A type of consensus key, by the names that CometBFT gives it. Sizes in bytes.
 
-    `number`: of the member of PublicKey. `name`: KeyType of crypto/<type>, v1.x's pub_key_type, the genesis' pub_key_types.
-    `secret_bytes`: what the key file holds, the seed, and for ed25519 the public key behind it. `cosmos`: the type's name in the
-    Cosmos SDK; "": it has none. `in_amino`: v0.33 knows it. `package`, `extra`: which package has the library and which extra of ours
-    installs it; "": every installation has it. `order`: of the group, below which a seed is; 0: every seed is a key.
+    `number`: of the member of PublicKey. `name`: KeyType of crypto/<type>, v1.x's pub_key_type, the
+    genesis' pub_key_types. `secret_bytes`: what the key file holds, the seed, and for ed25519 the
+    public key behind it. `cosmos`: the type's name in the Cosmos SDK; "": it has none. `in_amino`:
+    v0.33 knows it. `package`, `extra`: which package has the library and which extra of ours
+    installs it; "": every installation has it. `order`: of the group, below which a seed is; 0:
+    every seed is a key.
     """
 
     number: int
@@ -81,7 +90,8 @@ _ML_DSA_65: Final = (
     "no library signs ml_dsa_65 as CometBFT does, without randomness and from the packed key that its file holds"
 )
 
-#: Key types that this program knows by name and has no code for, by the name in a key file: why, and what is needed.
+#: Key types that this program knows by name and has no code for, by the name in a key file: why,
+#: and what is needed.
 FOREIGN: Final = {
     "cometbft/PrivKeyMlDsa65": _ML_DSA_65,
     "ethermint/PrivKeyEthSecp256k1": "it is an account's key and no consensus key of CometBFT",
@@ -112,7 +122,10 @@ def by_private_json(name: object) -> KeyType | None:
 
 
 def typed(key_type: KeyType, raw: bytes) -> bytes:
-    """The public key with its type, as it travels through the program. Raises: ValueError for one of another size."""
+    """The public key with its type, as it travels through the program.
+
+    Raises: ValueError for one of another size.
+    """
     if len(raw) != key_type.public_bytes:
         raise ValueError(f"a public key of type {key_type.name} has {key_type.public_bytes} bytes, not {len(raw)}")
     return raw if key_type is ED25519 else bytes([key_type.number]) + raw
@@ -134,9 +147,11 @@ def raw_of(public_key: bytes) -> bytes:
 
 
 def row_key(public_key: bytes) -> bytes:
-    """What stores and members have of a key, 32 bytes: an ed25519 key itself, else SHA-256(name of the type, 0, key).
+    """What stores and members have of a key, 32 bytes: an ed25519 key itself, else SHA-256(name of
+    the type, 0, key).
 
-    32 bytes that came from a store or a member are their own row key. Raises: ValueError, as type_of().
+    32 bytes that came from a store or a member are their own row key. Raises:
+    ValueError, as type_of().
     """
     key_type = type_of(public_key)
     if key_type is ED25519:

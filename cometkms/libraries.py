@@ -1,4 +1,6 @@
-"""Where a package's own extension file is, whose exported functions are used without importing the package."""
+"""Where a package's own extension file is, whose exported functions are used without
+importing the package.
+"""
 
 from importlib.machinery import ExtensionFileLoader, PathFinder
 
@@ -7,7 +9,8 @@ from cometkms.keytypes import KeyType
 
 
 def extension_file(module: str, key_type: KeyType) -> str:
-    """The path of the extension module (`package.module`, or `module`) that has the functions of a type of key.
+    """The path of the extension module (`package.module`, or `module`) that has the functions of a
+    type of key.
 
     Raises: OperatorError naming the package that is missing and the extra that installs it.
     """

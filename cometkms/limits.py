@@ -1,4 +1,7 @@
-"""Every bound of the program, with its unit and its reason. Relations between bounds are checked at import."""
+"""Every bound of the program, with its unit and its reason.
+
+Relations between bounds are checked at import.
+"""
 
 from typing import Final
 
@@ -6,20 +9,23 @@ from typing import Final
 CHAIN_ID_MAX_BYTES: Final = 64  # CometBFT's genesis allows 50 (types/genesis.go MaxChainIDLen); the vectors go to 52
 BLOCK_HASH_BYTES: Final = 32  # tmhash.Size; 0 means "absent"
 ADDRESS_BYTES: Final = 20  # of every type of key
-PUBLIC_KEY_MAX_BYTES: Final = 96  # bls12_381, uncompressed; without the byte that tells the type (keytypes.py)
+# bls12_381, uncompressed; without the byte that tells the type (keytypes.py)
+PUBLIC_KEY_MAX_BYTES: Final = 96
 SIGNATURE_MAX_BYTES: Final = 96  # bls12_381, compressed
 SECRET_MAX_BYTES: Final = 64  # ed25519: the seed and the public key behind it
 VOTE_EXTENSION_MAX_BYTES: Final = 1 << 20  # CometBFT's MaxVoteExtensionSize
-MESSAGE_MAX_BYTES: Final = (1 << 20) + (64 << 10)  # one request: a 1 MiB extension and everything around it
-RESPONSE_MAX_BYTES: Final = (
-    10 << 10
-)  # what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
-SIGN_BYTES_MAX_BYTES: Final = 224  # canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
-EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128  # canonical extension around 1 MiB
-PREPARED_MAX_BYTES: Final = (
-    4096  # of sign bytes that are hashed before their permit; a longer extension is hashed after it
-)
-RAW_VALUE_MAX_BYTES: Final = 64 << 10  # bytes that are no vote: SignBytes' value, or Celestia's raw bytes
+# one request: a 1 MiB extension and everything around it
+MESSAGE_MAX_BYTES: Final = (1 << 20) + (64 << 10)
+# what validators up to v1.0.1 are willing to read (privval maxRemoteSignerMsgSize)
+RESPONSE_MAX_BYTES: Final = 10 << 10
+# canonical proposal: 2+2+9+9+11+81+20+(2+CHAIN_ID_MAX) = 200, rounded up
+SIGN_BYTES_MAX_BYTES: Final = 224
+# canonical extension around 1 MiB
+EXTENSION_SIGN_BYTES_MAX_BYTES: Final = VOTE_EXTENSION_MAX_BYTES + 128
+# of sign bytes that are hashed before their permit; a longer extension is hashed after it
+PREPARED_MAX_BYTES: Final = 4096
+# bytes that are no vote: SignBytes' value, or Celestia's raw bytes
+RAW_VALUE_MAX_BYTES: Final = 64 << 10
 RAW_UNIQUE_ID_MAX_BYTES: Final = 128  # of Celestia's SignRawBytes; the longest in use has 21
 RAW_UNIQUE_IDS_MAX: Final = 8  # that one chain allows
 ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_BYTES
@@ -28,52 +34,53 @@ ERROR_TEXT_MAX_BYTES: Final = 1024  # a refusal's words; far below RESPONSE_MAX_
 FRAME_DATA_BYTES: Final = 1024
 FRAME_PLAIN_BYTES: Final = 4 + FRAME_DATA_BYTES
 FRAME_SEALED_BYTES: Final = FRAME_PLAIN_BYTES + 16
-NOISE_PLAIN_BYTES: Final = (
-    65535 - 16
-)  # of one Noise message: its length takes two bytes, its tag sixteen of what they count
+# of one Noise message: its length takes two bytes, its tag sixteen of what they count
+NOISE_PLAIN_BYTES: Final = 65535 - 16
 NOISE_SEALED_BYTES: Final = 2 + 65535
-NOISE_WAIT_S: Final = 20.0  # for message 2 to begin: a listener that serves another signer answers nobody meanwhile
+# for message 2 to begin: a listener that serves another signer answers nobody meanwhile
+NOISE_WAIT_S: Final = 20.0
 NOISE_HANDSHAKE_MAX_BYTES: Final = 4096  # message 2; an honest one of an ed25519 identity has 202
-HANDSHAKE_MESSAGE_MAX_BYTES: Final = (
-    1024  # AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
-)
-INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES  # one recv: a whole 64 KiB burst, no request needs more at once
+# AuthSigMessage is 103 bytes; CometBFT itself reads at most 1 MiB, we need no more
+HANDSHAKE_MESSAGE_MAX_BYTES: Final = 1024
+# one recv: a whole 64 KiB burst, no request needs more at once
+INBOX_BYTES: Final = 64 * FRAME_SEALED_BYTES
 
 # --- time, seconds unless the name says otherwise ---
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # PROTOCOL "What each request gets"
 PARTIAL_MESSAGE_TIMEOUT_S: Final = 10.0  # a half-sent request
-CONTROL_TIMEOUT_S: Final = 8.0  # within it a node answers its operator whatever was asked; who asks waits a second more
+# within it a node answers its operator whatever was asked; who asks waits a second more
+CONTROL_TIMEOUT_S: Final = 8.0
 TRANSFER_TIMEOUT_S: Final = 5.0  # for a leader that can be told to hand over, and for the next one
 GIVEN_FILE_S: Final = 10.0  # for what a pipe that is named in a file's place gives next
 IDLE_TIMEOUT_S: Final = 30.0  # validators ping every 3.3 s; nine lost pings is a dead peer
 WRITE_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
-PERMIT_TIMEOUT_S: Final = 2.0  # below CometBFT's 5 s read timeout, so that an empty answer still reaches it
-PERMIT_SPIN_NS: Final = (
-    400_000  # a permit is a disk's sync away: spinning so long saves a sleep and a wake-up (docs/PERFORMANCE.md)
-)
-REQUEST_SPIN_NS: Final = 100_000  # likewise for a validator's next request; at its real pace this is 0.03 % of a core
+# below CometBFT's 5 s read timeout, so that an empty answer still reaches it
+PERMIT_TIMEOUT_S: Final = 2.0
+# a permit is a disk's sync away: spinning so long saves a sleep and a wake-up (docs/PERFORMANCE.md)
+PERMIT_SPIN_NS: Final = 400_000
+# likewise for a validator's next request; at its real pace this is 0.03 % of a core
+REQUEST_SPIN_NS: Final = 100_000
 TURN_MAX_NS: Final = 2_000_000  # a connection's longest turn in the loop
 REDIAL_MIN_S: Final = 0.05
 REDIAL_MAX_S: Final = 1.0  # CometBFT exits at boot if nobody dials within 3 s
-HEARTBEAT_INTERVAL_S: Final = (
-    0.25  # also how often a process looks whether its part of the status board is to be written
-)
+# also how often a process looks whether its part of the status board is to be written
+HEARTBEAT_INTERVAL_S: Final = 0.25
 CALM_BEAT_S: Final = 0.5  # of processes that no signature waits for
-FOUR_BEATS_S: Final = 0.95  # a second, counted in heartbeats, or two calm ones: timers may be early by a millisecond
+# a second, counted in heartbeats, or two calm ones: timers may be early by a millisecond
+FOUR_BEATS_S: Final = 0.95
 STATUS_QUIET_S: Final = 0.01  # the board is written when no request came for so long …
 STATUS_LATEST_S: Final = FOUR_BEATS_S  # … and at the latest after this
-PROCESS_USE_S: Final = 2.0  # how often the supervisor reads what its children use: monitors ask every 5 s or more
+# how often the supervisor reads what its children use: monitors ask every 5 s or more
+PROCESS_USE_S: Final = 2.0
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
 STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
-ORPHANS_WAIT_S: Final = (
-    3.0  # the processes of a supervisor that was killed end at once; on a busy machine after a while
-)
+# the processes of a supervisor that was killed end at once; on a busy machine after a while
+ORPHANS_WAIT_S: Final = 3.0
 ORPHANS_LOOK_S: Final = 0.05  # how often a start looks whether they have
 BOOT_TIMEOUT_S: Final = 30.0  # a child's start; the slowest opens a sealed key (SEAL_PASSES_MAX)
-RELOAD_TIMEOUT_S: Final = (
-    2.0  # a child that has not taken a reload over by then is reported; its loop beats eight times in this
-)
+# a child that has not taken a reload over by then is reported; its loop beats eight times in this
+RELOAD_TIMEOUT_S: Final = 2.0
 RESTART_MIN_S: Final = 0.05
 RESTART_MAX_S: Final = 5.0
 RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again without back-off
@@ -82,55 +89,47 @@ RESTART_RESET_AFTER_S: Final = 10.0  # a child that lived so long starts again w
 SECTOR_BYTES: Final = 512  # the unit a disk writes whole
 BLOCK_BYTES: Final = 4096  # slots of one record lie in different blocks
 CHAINS_MAX: Final = 64  # rows of one store
-SHOWN_ROWS_MAX: Final = (
-    CHAINS_MAX // 2
-)  # so full may a store be by rows that only other members show: one that lies leaves room for chains
+# so full may a store be by rows that only other members show: one that lies leaves room for chains
+SHOWN_ROWS_MAX: Final = CHAINS_MAX // 2
 NODE_ID_MAX_BYTES: Final = 64
-EPOCHS_ENDED_MAX: Final = 16  # of which a home remembers how they ended: who was away for longer is met as a stranger
+# of which a home remembers how they ended: who was away for longer is met as a stranger
+EPOCHS_ENDED_MAX: Final = 16
 MEMBERS_MAX: Final = 7
 EPOCH_MAX: Final = 1 << 32  # a store's or a member's word for a higher one is not believed
 MEMBER_IDS_MAX_BYTES: Final = 320  # all ids together fit one header sector
 BIRTH_NONCE_BYTES: Final = 8  # seven of them fit the header's sector beside the ids
-SHOWN_RECORDS_MAX: Final = (
-    8  # of a birth, that a process remembers to have shown: a member may have completed one of them
-)
+# of a birth, that a process remembers to have shown: a member may have completed one of them
+SHOWN_RECORDS_MAX: Final = 8
 SEQ_MAX: Final = (1 << 62) - 1  # of a store's promises; nobody makes a millionth of them
-SEQ_STEP_MAX: Final = (
-    1 << 40
-)  # what one word on a connection may add to it: thirty years at a thousand promises a second
-SEQ_RAISE_MAX: Final = (
-    1 << 32
-)  # how far one accusation raises a store's own seq (rule 8): years of promises that it forgot …
+# what one word on a connection may add to it: thirty years at a thousand promises a second
+SEQ_STEP_MAX: Final = 1 << 40
+# how far one accusation raises a store's own seq (rule 8): years of promises that it forgot …
+SEQ_RAISE_MAX: Final = 1 << 32
 SEQ_RAISED_MAX: Final = 1 << 61  # … and no accusation raises it above this: as many are left for promises
 INCARNATION_MAX: Final = (1 << 62) - 1  # stores that ever stood for one member
-INCARNATION_ROOM: Final = (
-    1 << 32
-)  # incarnations that are believed whatever the clock says: a start a second for a century …
-INCARNATION_PER_S: Final = (
-    1 << 10
-)  # … and so many more each second since RAFT_COUNTED_FROM_UNIX_S: no liar uses them up
+# incarnations that are believed whatever the clock says: a start a second for a century …
+INCARNATION_ROOM: Final = 1 << 32
+# … and so many more each second since RAFT_COUNTED_FROM_UNIX_S: no liar uses them up
+INCARNATION_PER_S: Final = 1 << 10
 INCARNATION_NONCE_MAX: Final = (1 << 63) - 1
-RAFT_COUNTED_FROM_UNIX_S: Final = 1_767_225_600  # 2026-01-01: what the replicated log may have counted grows from here
-RAFT_TERM_ROOM: Final = (
-    1 << 44
-)  # terms that are believed whatever the clock says: 4096 leaps of members that lost a journal …
+# 2026-01-01: what the replicated log may have counted grows from here
+RAFT_COUNTED_FROM_UNIX_S: Final = 1_767_225_600
+# terms that are believed whatever the clock says: 4096 leaps of members that lost a journal …
+RAFT_TERM_ROOM: Final = 1 << 44
 RAFT_TERM_PER_S: Final = 1 << 26  # … and so many more each second, a leap a minute
-RAFT_INDEX_ROOM: Final = (
-    1 << 40
-)  # entries that are believed whatever the clock says: thirty years of a thousand a second …
+# entries that are believed whatever the clock says: thirty years of a thousand a second …
+RAFT_INDEX_ROOM: Final = 1 << 40
 RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
-RAFT_UNCOMMITTED_MAX: Final = (
-    1024  # entries that a leader may send before a majority holds them: a tenth of a second's work …
-)
-RAFT_UNCOMMITTED_OWN_MAX: Final = (
-    512  # … and with so many nobody stands for election: whoever leads commits them all at once
-)
+# entries that a leader may send before a majority holds them: a tenth of a second's work …
+RAFT_UNCOMMITTED_MAX: Final = 1024
+# … and with so many nobody stands for election: whoever leads commits them all at once
+RAFT_UNCOMMITTED_OWN_MAX: Final = 512
 RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
 JUMP_HEIGHTS: Final = 1000  # rule 13: so far above what is known to be signed a height may lie at once …
 JUMP_HEIGHTS_PER_S: Final = 20  # … and so much farther with each second: eight times the quickest chain there is
-JUMP_SIGNED_PER_S: Final = (
-    5000  # what signatures skip of the former comes back so fast: more than one place after another is ever signed
-)
+# what signatures skip of the former comes back so fast: more than one place after another is ever
+# signed
+JUMP_SIGNED_PER_S: Final = 5000
 
 # --- the peers (docs/ARCHITECTURE.md, "Peers") ---
 PEER_FRAME_MAX_BYTES: Final = 256 << 10  # the largest honest one: 64 rows of marks, or a batch of the Raft log
@@ -145,29 +144,29 @@ PEER_OUTBOX_MAX_BYTES: Final = 1 << 20  # a peer that does not read so much is d
 PEER_PING_S: Final = 0.5
 TCP_MAX_SEGMENT_MIN: Final = 536  # tcp_max_segment: what every IPv4 path takes (RFC 9293, section 3.7.1) …
 TCP_MAX_SEGMENT_MAX: Final = 8960  # … to that of jumbo frames
-PEER_FAR_S: Final = 0.4  # a longer round trip is beyond what elections are tried with (tests/sim/test_far.py)
+# a longer round trip is beyond what elections are tried with (tests/sim/test_far.py)
+PEER_FAR_S: Final = 0.4
 PEER_SILENT_S: Final = 2.0  # four lost pings
 START_READ_S: Final = 1.0  # rule 8: how long a starting node waits for members that do not answer
 LEADER_READ_S: Final = 0.1  # rule 5: how long a new leader waits for hints
 READ_AGAIN_S: Final = 0.5  # a read that was not answered is asked again
 TICK_S: Final = 0.01  # a busy node's timer
 TICK_MIN_S: Final = 0.001  # and no timer is shorter
-LEASE_MIN_S: Final = 0.15  # default_ttl: three heartbeats of the replicated log, which is heard every 50 ms
+# default_ttl: three heartbeats of the replicated log, which is heard every 50 ms
+LEASE_MIN_S: Final = 0.15
 LEASE_MAX_S: Final = 60.0  # … and so long a leader that is cut off keeps its validators from asking the next one
 ALERT_MAX_S: Final = 168 * 3600.0  # a week: who wants no alert writes 0s
 SIGNER_LEASE_RENEW_S: Final = 0.1  # how often the state process renews the signer's lease
-SIGNER_SILENT_S: Final = (
-    0.3  # three renewals of the lease that the signer's loop did not answer with a beat: it does not move …
-)
-SIGNER_STEP_S: Final = (
-    0.06  # … counted in steps of the state's own loop, which the leader's heartbeats wake every 50 ms
-)
+# three renewals of the lease that the signer's loop did not answer with a beat: it does not move …
+SIGNER_SILENT_S: Final = 0.3
+# … counted in steps of the state's own loop, which the leader's heartbeats wake every 50 ms
+SIGNER_STEP_S: Final = 0.06
 SIGNER_SILENT_MAX_S: Final = 2.4  # each handover for silence doubles the bound up to this …
 SIGNER_CALM_S: Final = 600.0  # … for so long: a machine that is too slow changes leaders a few times, not for ever
-SIGNER_REPLACE_S: Final = 1.5  # without another member to lead it is replaced later, and earlier than HUNG_AFTER_S
-SIGNER_BELIEVED_S: Final = (
-    0.2  # the supervisor replaces a signer for the state process only if it was silent for so long
-)
+# without another member to lead it is replaced later, and earlier than HUNG_AFTER_S
+SIGNER_REPLACE_S: Final = 1.5
+# the supervisor replaces a signer for the state process only if it was silent for so long
+SIGNER_BELIEVED_S: Final = 0.2
 HAND_OVER_AGAIN_S: Final = 0.5  # a leader that hands over by itself asks again after so long
 UNREACHED_S: Final = 3.0  # a leader without a connected validator; three dials of REDIAL_MAX_S
 UNREACHED_LOOK_S: Final = 1.0  # as often as a busy signer writes its section of the board
@@ -182,18 +181,16 @@ FAVOURITE_QUIET_S: Final = 10.0  # … at a moment without a request, which is w
 FAVOURITE_TAKES_S: Final = 5.0  # a preferred node that has not taken the lead by then has failed to
 FAVOURITE_KEPT_S: Final = 600.0  # who loses the lead within so long is asked again later, twice as late each time …
 FAVOURITE_AGAIN_MAX_S: Final = 3600.0  # … up to this
-FAVOURITE_ORDER_S: Final = (
-    600.0  # after an operator's order the lead stays where it was put; a drill orders more often than that
-)
+# after an operator's order the lead stays where it was put; a drill orders more often than that
+FAVOURITE_ORDER_S: Final = 600.0
 FAVOURITE_NEARER_S: Final = 0.005  # nearer by less than this is not nearer …
 FAVOURITE_NEARER_SHARE: Final = 0.8  # … nor with more than this part of the other's round trip
 FAVOURITE_TELL_S: Final = 10.0  # how often a node tells its round trip at most
 SIGN_STATE_QUIET_S: Final = 0.01  # a signature is replicated when no request came for so long …
 SIGN_STATE_LOOK_S: Final = 0.05  # … which is looked for as often as a leader looks anyway …
 SIGN_STATE_LATEST_S: Final = 1.0  # … and at the latest after this …
-SIGN_STATE_HEIGHTS: Final = (
-    JUMP_HEIGHTS // 4
-)  # … or so many heights: members find no more than JUMP_HEIGHTS above it plausible
+# … or so many heights: members find no more than JUMP_HEIGHTS above it plausible
+SIGN_STATE_HEIGHTS: Final = JUMP_HEIGHTS // 4
 
 # --- the agent beside a validator (cometkms/agent) and the nodes' port for it ---
 AGENT_ANSWER_S: Final = 4.0  # for one request in all, then the empty answer: below CometBFT's 5 s read timeout
@@ -205,31 +202,28 @@ AGENT_AGAIN_MAX_S: Final = 0.2  # … doubled up to this
 AGENTS_MAX: Final = 16  # agents of one chain: one beside each of its validators …
 AGENT_LINKS_MAX: Final = 64  # … and connections of all of them to one node
 AGENT_NAME_MAX_BYTES: Final = 32
-AGENT_FRAME_MAX_BYTES: Final = (
-    MESSAGE_MAX_BYTES + 256
-)  # a request with the largest extension, and what stands around it
+# a request with the largest extension, and what stands around it
+AGENT_FRAME_MAX_BYTES: Final = MESSAGE_MAX_BYTES + 256
 AGENT_ABOUT_MAX: Final = 16  # an agent says that many things of itself …
 AGENT_TEXT_MAX_BYTES: Final = 200  # … each with a short text: shown, not parsed
-AGENT_HALF_OPEN_MAX: Final = 32  # connections to a node that have not proved who they are; one more ends the oldest
+# connections to a node that have not proved who they are; one more ends the oldest
+AGENT_HALF_OPEN_MAX: Final = 32
 AGENT_HANDSHAKE_TIMEOUT_S: Final = 3.0
 AGENT_PING_S: Final = 1.0
 AGENT_SILENT_S: Final = 4.0  # three lost pings, and the link is made anew
-AGENT_TURN_MESSAGES: Final = (
-    8  # of one agent before the signer's loop turns to everybody else; an honest one has one under way a chain
-)
-AGENT_OUTBOX_MAX_BYTES: Final = (
-    4 << 20
-)  # three requests with the largest extension; who does not read so much is disconnected
+# of one agent before the signer's loop turns to everybody else; an honest one has one under way a
+# chain
+AGENT_TURN_MESSAGES: Final = 8
+# three requests with the largest extension; who does not read so much is disconnected
+AGENT_OUTBOX_MAX_BYTES: Final = 4 << 20
 
 # --- drills (cometkms/operator/drill) ---
-SIGNATURE_RING_ENTRIES: Final = (
-    4096  # signatures a node remembers having learned of: ten minutes at two blocks a second
-)
+# signatures a node remembers having learned of: ten minutes at two blocks a second
+SIGNATURE_RING_ENTRIES: Final = 4096
 SIGNATURE_PAGE_ENTRIES: Final = 512  # of them in one answer of the control socket
 DRILL_ORDER_EVERY_S: Final = 1.0  # a leader obeys one order of a drill in so long
-DRILL_UPTIME_S: Final = (
-    5.0  # and restarts for one only when it has run for so long: a restart is never the next one's cause
-)
+# and restarts for one only when it has run for so long: a restart is never the next one's cause
+DRILL_UPTIME_S: Final = 5.0
 ASKED_RESTARTS_MAX: Final = 120  # restarts of a node by a member's order: a drill of a hundred rounds, and some …
 ASKED_RESTARTS_S: Final = 86400.0  # … within a day: a member in foreign hands does not keep the others restarting
 DRILL_ANSWER_S: Final = 2.0  # how long an order waits for the leader's answer
@@ -244,33 +238,37 @@ RPC_BLOCKS_MAX: Final = 500  # commits that one command reads
 # --- shared memory ---
 QUEUE_SLOT_BYTES: Final = 512
 QUEUE_SLOTS: Final = 256  # one request in flight per chain, twice, with room for reports
-BOARD_SECTION_BYTES: Final = 512 << 10  # 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
+# 64 chains of 4 validators with refusals: 300 kB; untouched pages are free
+BOARD_SECTION_BYTES: Final = 512 << 10
 BOARD_DEPTH_MAX: Final = 24  # of a document in a section; the deepest of ours has 7
 BOARD_VALUES_MAX: Final = 100_000  # in one document: 64 chains of 4 validators have 20 000
-BOARD_INTEGER_MAX: Final = (1 << 64) - 1  # a nonce; whatever is larger, no reader can make a float of
+# a nonce; whatever is larger, no reader can make a float of
+BOARD_INTEGER_MAX: Final = (1 << 64) - 1
 
 # --- /metrics (docs/METRICS.md) ---
 METRIC_LABEL_MAX_CHARS: Final = 128  # a chain id, a node id or a validator's address is shorter
-METRIC_SERIES_MAX: Final = (
-    2048  # of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
-)
+# of one family: 64 chains with 6 validators in 5 states; the rest is counted, not shown
+METRIC_SERIES_MAX: Final = 2048
 
 # --- the audit log (docs/AUDIT.md) ---
 AUDIT_VALIDATOR_MAX_BYTES: Final = 160  # of a validator's address: what a queue slot has left; a longer one is cut
 AUDIT_FILE_MAX_BYTES: Final = 8 << 20  # then the next file begins: about 15 000 lines
-AUDIT_READ_MAX_BYTES: Final = 4 * AUDIT_FILE_MAX_BYTES  # of a file that a writer finds; a longer one is none of its own
+# of a file that a writer finds; a longer one is none of its own
+AUDIT_READ_MAX_BYTES: Final = 4 * AUDIT_FILE_MAX_BYTES
 AUDIT_SEQ_MAX: Final = (1 << 62) - 1  # of a file's name: nobody writes a millionth of so many lines
 AUDIT_MIN_MIB: Final = 16  # all files together: two, so that a rotation keeps something
 AUDIT_DEFAULT_MIB: Final = 256  # about 500 000 lines: two weeks of one chain with blocks of 5 s
 AUDIT_MAX_MIB: Final = 1 << 20
-AUDIT_LINE_MAX_BYTES: Final = 2048  # the longest honest one: a chain id and an address with every byte escaped
+# the longest honest one: a chain id and an address with every byte escaped
+AUDIT_LINE_MAX_BYTES: Final = 2048
 AUDIT_WAITING_MAX: Final = 16_384  # decisions in memory while the disk does not take them: 8 MiB
 AUDIT_BATCH: Final = 32  # lines that are made in one call
 AUDIT_BUSY_S: Final = 0.05  # how soon the queue is looked at again when something was in it …
 AUDIT_IDLE_S: Final = 1.0  # … and when nothing was, if no heartbeat came before; half full, it wakes its reader
 FOLD_FIRST_S: Final = 1.0  # refusals like one that was told are counted for so long, then told as a number …
 FOLD_MAX_S: Final = 600.0  # … and the interval doubles up to this; who is silent for so long is told anew
-FOLD_KINDS_MAX: Final = 256  # kinds of refusal that a chain tells apart at once: 64 validators, four reasons each
+# kinds of refusal that a chain tells apart at once: 64 validators, four reasons each
+FOLD_KINDS_MAX: Final = 256
 REFUSED_PAUSE_MIN_S: Final = 0.001  # after a refusal a connection is read again so much later, doubled with each …
 REFUSED_PAUSE_MAX_S: Final = 0.1  # … up to this: ten a second, and no vote that follows is late by it
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
@@ -279,7 +277,8 @@ AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 # --- the log of a process that writes down what members send it (cometkms/calm_log.py) ---
 LOG_BURST: Final = 20  # lines of one kind that stand at once: a bad minute of a network …
 LOG_EVERY_S: Final = 10.0  # … and one more in so long, with the number of those that were held back
-LOG_KINDS_MAX: Final = 1024  # kinds that are told apart by whom they are about: 7 members, 64 chains
+# kinds that are told apart by whom they are about: 7 members, 64 chains
+LOG_KINDS_MAX: Final = 1024
 
 # --- what is told of the situation (docs/STATUS_PAGE.md) ---
 SIGNED_LATELY_S: Final = 60.0  # a signature so young, and the chain is being signed: longer than any usual block
@@ -295,9 +294,11 @@ HISTORY_SAMPLE_S: Final = CALM_BEAT_S  # at most: what nobody wrote is not looke
 HISTORY_EVENTS: Final = 256  # outlives the state process, whose own events end with it
 HISTORY_CHAINS: Final = 4  # lanes of the timeline; 1200 samples each
 STREAMS_MAX: Final = 16  # browsers that watch; each costs a write of 40 KiB a second
-STREAM_MAX_S: Final = 600.0  # then the browser connects again: nothing of this process lives for ever
+# then the browser connects again: nothing of this process lives for ever
+STREAM_MAX_S: Final = 600.0
 STREAM_TICK_S: Final = FOUR_BEATS_S
-REFUSAL_WORDS_MAX: Final = 200  # characters of a refusal's words: a validator's chain id may be in them
+# characters of a refusal's words: a validator's chain id may be in them
+REFUSAL_WORDS_MAX: Final = 200
 
 # --- the webhook (docs/NOTIFICATIONS.md) ---
 WEBHOOK_URL_MAX_BYTES: Final = 2048  # Slack's have 80, those of workflow services some hundred
@@ -312,9 +313,11 @@ WEBHOOK_BATCH_MAX: Final = 16  # notices of one request: 16 KiB, Slack takes 40 
 WEBHOOK_TEXT_MAX_CHARS: Final = 500  # of what an alert says, and of its cure
 WEBHOOK_ANSWER_MAX_BYTES: Final = 16 << 10  # the head of the receiver's answer
 WEBHOOK_WORDS_MAX_BYTES: Final = 200  # … and what is shown of its body
-ALERTS_TOLD_MAX: Final = 128  # alerts that the api process hands on, the worst first: 128 kB of its section
+# alerts that the api process hands on, the worst first: 128 kB of its section
+ALERTS_TOLD_MAX: Final = 128
 ALERTS_SETTLE_S: Final = 15.0  # a new api process has raised again by then whatever still holds
-ALERTS_UNKNOWN_S: Final = 10.0  # an api process that is silent for so long, twice HUNG_AFTER_S, says nothing of alerts
+# an api process that is silent for so long, twice HUNG_AFTER_S, says nothing of alerts
+ALERTS_UNKNOWN_S: Final = 10.0
 
 # --- hardening ---
 # Of systemd's range for users without an account (61184 to 65519): nobody's files are theirs.
@@ -329,9 +332,12 @@ DOOR_UID: Final = 62094
 NAMES_WATCH_S: Final = 5.0  # how often who looks hosts up sees whether it still may
 ACCOUNT_UIDS: Final = (SIGNER_UID, STATE_UID, API_UID, AUDIT_UID, DIALER_UID, WEBHOOK_UID, CALLER_UID, DOOR_UID)
 
-NICER: Final = 10  # of the processes that nobody waits for: a tenth of a busy core, enough for their heartbeats
-SLICE_NS: Final = 100_000  # of who signs: the shortest the kernel knows; a signature takes about 60 us of each process
-REALTIME_MAX_S: Final = 2.0  # a real-time process that runs so long without a pause hangs: killed before HUNG_AFTER_S
+# of the processes that nobody waits for: a tenth of a busy core, enough for their heartbeats
+NICER: Final = 10
+# of who signs: the shortest the kernel knows; a signature takes about 60 us of each process
+SLICE_NS: Final = 100_000
+# a real-time process that runs so long without a pause hangs: killed before HUNG_AFTER_S
+REALTIME_MAX_S: Final = 2.0
 
 # --- files ---
 CONFIG_MAX_BYTES: Final = 1 << 20

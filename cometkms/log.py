@@ -1,10 +1,13 @@
-"""One event a line, with fields: what, node, chain, height, round, step, outcome. Never a key, never a payload.
+"""One event a line, with fields: what, node, chain, height, round, step, outcome.
+
+Never a key, never a payload.
 
     plain   I[2026-11-23|09:46:39.123] signed                       chain=test-1 height=5 round=0 step=2 us=312
     json    {"ts":"2026-11-23T09:46:39.123Z","level":"info","event":"signed","chain":"test-1","height":5,…}
 
-An event costs its caller an append. flush() formats and writes, from the process's timer, and never blocks: it writes only what
-the descriptor takes at once. Events beyond the bound are counted, and the count is logged.
+An event costs its caller an append. flush() formats and writes, from the process's timer, and never
+blocks: it writes only what the descriptor takes at once. Events beyond the bound are counted, and
+the count is logged.
 """
 
 import json
@@ -35,7 +38,9 @@ class Log:
     def __init__(
         self, level: str = "info", line_format: str = "plain", *, fd: int = 1, immediate: bool = True, **fields: object
     ) -> None:
-        """`immediate`: write each event at once (supervisor, commands); else flush() does, from a loop's timer."""
+        """`immediate`: write each event at once (supervisor, commands); else flush() does, from a
+        loop's timer.
+        """
         self._threshold = LEVELS[level]
         self._json = line_format == "json"
         self._fd = fd
@@ -48,7 +53,9 @@ class Log:
         self._woken = False
 
     def attach(self, call_soon: Callable[[Callable[[], None]], object] | None) -> None:
-        """Write events from the loop, as soon as it has nothing better to do; None: there is no loop any more."""
+        """Write events from the loop, as soon as it has nothing better to do; None: there is no
+        loop any more.
+        """
         self._wake = call_soon
 
     def set_level(self, level: str) -> None:

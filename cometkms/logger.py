@@ -1,4 +1,7 @@
-"""What code needs of a log: one event a line, with fields. `cometkms.log.Log` is one; tests give others."""
+"""What code needs of a log: one event a line, with fields.
+
+`cometkms.log.Log` is one; tests give others.
+"""
 
 from typing import Protocol
 

@@ -1,4 +1,7 @@
-"""Values that travel between the layers. Frozen; no behaviour beyond comparison; the zero value never approves."""
+"""Values that travel between the layers.
+
+Frozen; no behaviour beyond comparison; the zero value never approves.
+"""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,7 +20,10 @@ class Step(IntEnum):
 
 
 class HRS(NamedTuple):
-    """Height, round, step: a place at which at most one thing is ever signed. Compares in signing order."""
+    """Height, round, step: a place at which at most one thing is ever signed.
+
+    Compares in signing order.
+    """
 
     height: int
     round: int
@@ -36,14 +42,17 @@ def quorum_of(members: int) -> int:
 class Dialect(IntEnum):
     """The encoding a validator speaks."""
 
-    PROTO = (
-        0  # v0.34 to v0.40 (tendermint.privval) and v1.x (cometbft.privval.v1), whose messages differ by fields only
-    )
+    # v0.34 to v0.40 (tendermint.privval) and v1.x (cometbft.privval.v1), whose messages differ by
+    # fields only
+    PROTO = 0
     AMINO = 1  # v0.33
 
 
 class Line(IntEnum):
-    """The release line of the validator behind the PROTO dialect, as far as its votes have told. Shown, and nothing depends on it."""
+    """The release line of the validator behind the PROTO dialect, as far as its votes have told.
+
+    Shown, and nothing depends on it.
+    """
 
     UNKNOWN = 0
     V0 = 1  # v0.34 to v0.40
@@ -51,7 +60,9 @@ class Line(IntEnum):
 
 
 class Kind(IntEnum):
-    """Message kinds; the numbers up to 10 are the field numbers of cometbft.privval.v1.Message.sum, and up to 8 of tendermint.privval's."""
+    """Message kinds; the numbers up to 10 are the field numbers of cometbft.privval.v1.Message.sum,
+    and up to 8 of tendermint.privval's.
+    """
 
     UNKNOWN = 0
     PUB_KEY_REQUEST = 1
@@ -81,7 +92,10 @@ class SignedType(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why nothing is signed. The numbers are shared with csrc/privval.h; names become log fields and metric labels."""
+    """Why nothing is signed.
+
+    The numbers are shared with csrc/privval.h; names become log fields and metric labels.
+    """
 
     NONE = 0
     # senseless: decodes, but must not be signed (PROTOCOL "What each request gets")
@@ -94,12 +108,15 @@ class Reason(IntEnum):
     BAD_BLOCK_ID = 7  # half-empty, or a hash of neither 0 nor 32 bytes
     UNEXPECTED_EXTENSION = 8  # extension on anything but a non-nil precommit
     UNKNOWN_KIND = 9
-    BAD_TIMESTAMP = 10  # nanos outside 0..999,999,999: not what any validator sends, and no canonical form
+    # nanos outside 0..999,999,999: not what any validator sends, and no canonical form
+    BAD_TIMESTAMP = 10
     BAD_POL_ROUND = 11  # below -1
     BAD_ADDRESS = 12  # validator address of neither 0 nor 20 bytes
     BYTES_NOT_ALLOWED = 13  # SignBytes, SignRawBytes: the chain's settings do not allow them
-    BAD_BYTES = 14  # likewise: none, too many, without a unique id, or in a request with unknown fields
-    BYTES_ARE_A_VOTE = 15  # SignBytes: what is signed of a vote, proposal, extension or of raw bytes, or reads as it
+    # likewise: none, too many, without a unique id, or in a request with unknown fields
+    BAD_BYTES = 14
+    # SignBytes: what is signed of a vote, proposal, extension or of raw bytes, or reads as it
+    BYTES_ARE_A_VOTE = 15
     # the sign rule (privval/file.go)
     HEIGHT_REGRESSION = 32
     ROUND_REGRESSION = 33
@@ -116,10 +133,11 @@ class Reason(IntEnum):
 
 
 class Outcome(IntEnum):
-    """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself. csrc/audit.h has them too.
+    """What became of a request, for the audit log; BEGAN and ENDED: of the signer process itself.
+    csrc/audit.h has them too.
 
-    FOLDED: of as many requests as `count` says, each like the one that was told before. SIGNED_BYTES, REFUSED_BYTES: of SignBytes and
-    SignRawBytes, which have no place.
+    FOLDED: of as many requests as `count` says, each like the one that was told before.
+    SIGNED_BYTES, REFUSED_BYTES: of SignBytes and SignRawBytes, which have no place.
     """
 
     BEGAN = 1
@@ -139,13 +157,17 @@ BYTES_OUTCOMES = frozenset({Outcome.SIGNED_BYTES, Outcome.REFUSED_BYTES})
 #: Reasons that will not change by asking again: answered with RemoteSignerError.
 FINAL_REASONS = frozenset(r for r in Reason if 0 < r < 64)
 
-#: Of them: the place is below the last one. A validator that replays its log asks so, and by itself it is no sign of a second signer.
+#: Of them: the place is below the last one. A validator that replays its log asks so, and by itself
+#: it is no sign of a second signer.
 OLDER_REASONS = frozenset({Reason.HEIGHT_REGRESSION, Reason.ROUND_REGRESSION, Reason.STEP_REGRESSION})
 
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """google.protobuf.Timestamp. Go's zero time is seconds -62135596800, which is the default here too."""
+    """google.protobuf.Timestamp.
+
+    Go's zero time is seconds -62135596800, which is the default here too.
+    """
 
     seconds: int = -62135596800
     nanos: int = 0
@@ -201,11 +223,13 @@ class RemoteSignerError:
 class Message:
     """Any privval message, either direction.
 
-    `vote`/`proposal` is None where the field is absent on the wire. A public key's response has a form for each line:
-    `pub_key` is v0.x's, as keytypes.typed() makes it, b"" for one of a type that is not built here, None where the field is absent;
-    `pub_key_bytes` and `pub_key_type` are v1.x's, of any type. `skip_extension` is v1.x's skip_extension_signing of a vote's
-    request. `value` is what SignBytes and Celestia's SignRawBytes ask for, or the signature in their response; `unique_id` is
-    SignRawBytes' own. `has_others`: either of the two requests came with a field that neither knows; it is not encoded again.
+    `vote`/`proposal` is None where the field is absent on the wire. A public key's response has a
+    form for each line: `pub_key` is v0.x's, as keytypes.typed() makes it, b"" for one of a type
+    that is not built here, None where the field is absent; `pub_key_bytes` and `pub_key_type` are
+    v1.x's, of any type. `skip_extension` is v1.x's skip_extension_signing of a vote's request.
+    `value` is what SignBytes and Celestia's SignRawBytes ask for, or the signature in their
+    response; `unique_id` is SignRawBytes' own. `has_others`: either of the two requests came with a
+    field that neither knows; it is not encoded again.
     """
 
     kind: Kind
@@ -224,12 +248,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a validator asks, decoded and checked. Nothing here may be signed unless `reason` is NONE.
+    """What a validator asks, decoded and checked.
+
+    Nothing here may be signed unless `reason` is NONE.
 
     hrs, sign_bytes, timestamp: only for votes and proposals with reason NONE (else zero values).
-    sign_bytes: length-delimited canonical bytes, at most SIGN_BYTES_MAX_BYTES.
-    block_hash: for the log; b"" is nil.
-    value, unique_id: what SignBytes and SignRawBytes ask for, whatever `reason` is; nothing has cut them to a bound.
+    sign_bytes: length-delimited canonical bytes, at most SIGN_BYTES_MAX_BYTES. block_hash: for the
+    log; b"" is nil. value, unique_id: what SignBytes and SignRawBytes ask for, whatever `reason`
+    is; nothing has cut them to a bound.
     """
 
     kind: Kind
@@ -273,10 +299,11 @@ _NO_PLACE = HRS(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One line of the audit log in the making. chain: its number in the settings. sign_bytes: what was signed, or was asked for.
+    """One line of the audit log in the making. chain: its number in the settings. sign_bytes: what
+    was signed, or was asked for.
 
-    validator, identity: who asked: the address as configured, as UTF-8 of at most AUDIT_VALIDATOR_MAX_BYTES, and the
-    SecretConnection's key (b"" on a unix socket).
+    validator, identity: who asked: the address as configured, as UTF-8 of at most
+    AUDIT_VALIDATOR_MAX_BYTES, and the SecretConnection's key (b"" on a unix socket).
     """
 
     outcome: Outcome
@@ -316,10 +343,12 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to sign exactly these bytes: a majority of the members holds them durably at the place that they name.
+    """Leave to sign exactly these bytes: a majority of the members holds them durably at the place
+    that they name.
 
-    The proposer makes one when it has counted that majority, and the decoder of the state process's messages makes it again in the
-    signer. Nobody else does (tests/lint/test_project.py), and a key slot signs consensus bytes for nothing else.
+    The proposer makes one when it has counted that majority, and the decoder of the state process's
+    messages makes it again in the signer. Nobody else does (tests/lint/test_project.py), and a key
+    slot signs consensus bytes for nothing else.
     """
 
     sign_bytes: bytes
@@ -329,8 +358,9 @@ class Permit:
 class Row:
     """What a watermark belongs to: a key and a chain.
 
-    `public_key`: with its type, as keytypes.typed() makes it; or what a store or a member has of it, 32 bytes, with which only an ed25519
-    key's signatures verify. `key`: those 32 bytes, which make two rows the same. Raises: ValueError for bytes that are no public key.
+    `public_key`: with its type, as keytypes.typed() makes it; or what a store or a member has of
+    it, 32 bytes, with which only an ed25519 key's signatures verify. `key`: those 32 bytes, which
+    make two rows the same. Raises: ValueError for bytes that are no public key.
     """
 
     public_key: bytes = field(compare=False)
@@ -353,8 +383,8 @@ class Incarnation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SealedKey:
-    """A seed behind a passphrase. `public_key`: as keytypes.typed() makes it. `passes`, `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32)
-    and tag (16).
+    """A seed behind a passphrase. `public_key`: as keytypes.typed() makes it. `passes`,
+    `memory_bytes`: what Argon2id costs. `ciphertext`: seed (32) and tag (16).
 
     Whole: every field is authenticated with the ciphertext.
     """

@@ -1,21 +1,28 @@
-"""How foreign text, a time and a duration are shown to people, on a terminal, in the log and on the page.
+"""How foreign text, a time and a duration are shown to people, on a terminal, in the
+log and on the page.
 
-Foreign text has this one way there: nothing in it moves the cursor, colours, hides or begins a line.
+Foreign text has this one way there: nothing in it moves the cursor, colours, hides or
+begins a line.
 """
 
 from datetime import UTC, datetime
 from typing import Final
 
-_LAST: Final = 253_402_300_799.0  # the last second of the year 9999, where the calendar ends; it begins with 1970 here
+# the last second of the year 9999, where the calendar ends; it begins with 1970 here
+_LAST: Final = 253_402_300_799.0
 
 
 def printable(text: str) -> str:
-    """Control characters, line breaks, marks of direction and broken characters as escapes; the rest as it is."""
+    """Control characters, line breaks, marks of direction and broken characters as escapes; the
+    rest as it is.
+    """
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def moment(untrusted_at: float) -> datetime:
-    """UNIX seconds as a time of the calendar, in UTC; what is outside of it is its first or last one."""
+    """UNIX seconds as a time of the calendar, in UTC; what is outside of it is its
+    first or last one.
+    """
     return datetime.fromtimestamp(min(max(untrusted_at, 0.0), _LAST), UTC)
 
 

@@ -1,7 +1,6 @@
-/* A link between an agent and a node as both ends' plain case sees it: the two messages that are on a signature's way,
- * and one receive or send a call. Everything else that travels on it is the general path's
- * (cometkms/wire/agent_messages.py).
- */
+/* A link between an agent and a node as both ends' plain case sees it: the two messages that are on
+ * a signature's way, and one receive or send a call. Everything else that travels on it is the
+ * general path's (cometkms/wire/agent_messages.py). */
 #ifndef CK_AGENT_LINK_H
 #define CK_AGENT_LINK_H
 
@@ -23,7 +22,8 @@ typedef struct ck_agent_link {
     uint8_t plain[(CK_INBOX / CK_FRAME_SEALED + 1) * CK_FRAME_DATA];
 } ck_agent_link;
 
-/* [tag, seq, chain id, dialect, urgent, message] and [tag, seq, message]; the messages are borrowed. */
+/* [tag, seq, chain id, dialect, urgent, message] and [tag, seq, message]; the messages
+   are borrowed. */
 typedef struct ck_ask {
     uint64_t seq;
     ck_bytes chain_id;
@@ -37,17 +37,18 @@ typedef struct ck_answer {
     ck_bytes message;
 } ck_answer;
 
-/* The message at the front of `in`, if it is a whole one of that tag in the shortest form; *used: its size with its
- * length. CK_MORE: the general path's. */
+/* The message at the front of `in`, if it is a whole one of that tag in the shortest form; *used:
+ * its size with its length. CK_MORE: the general path's. */
 CK_MUST_CHECK int ck_take_ask(ck_bytes in, ck_ask *out, size_t *used);
 CK_MUST_CHECK int ck_take_answer(ck_bytes in, ck_answer *out, size_t *used);
 
-/* Receive once, and open it into link->plain. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream.
- * CK_SOCKET: *error is errno. */
+/* Receive once, and open it into link->plain. CK_MORE: nothing had arrived. CK_CLOSED: the end of
+ * the stream. CK_SOCKET: *error is errno. */
 CK_MUST_CHECK int ck_agent_receive(const ck_calls *calls, ck_agent_link *link, size_t *len, int *error);
 
-/* Seal and send one message. What the socket does not take is the general path's to send (unsent, blocked), and to
- * notice why. CK_MORE: it is too long for here, or the general path holds older bytes; nothing was sent. */
+/* Seal and send one message. What the socket does not take is the general path's to send (unsent,
+ * blocked), and to notice why. CK_MORE: it is too long for here, or the general path holds older
+ * bytes; nothing was sent. */
 CK_MUST_CHECK int ck_agent_ask(const ck_calls *calls, ck_agent_link *link, const ck_ask *ask);
 CK_MUST_CHECK int ck_agent_answer(const ck_calls *calls, ck_agent_link *link, const ck_answer *answer);
 

@@ -1,7 +1,8 @@
-/* Privval messages of v0.33 (go-amino 0.14). Stricter than protobuf: field numbers only ever rise, so nothing repeats;
- * a varint over 64 bits is an error; embedded values that encode to nothing are left out, and an absent timestamp is
- * 1970. A message starts with four bytes derived from its registered name. Integers are Go's 64-bit int: one that does
- * not fit our 32-bit fields is malformed, since no chain gets there. */
+/* Privval messages of v0.33 (go-amino 0.14). Stricter than protobuf: field numbers only ever rise,
+ * so nothing repeats; a varint over 64 bits is an error; embedded values that encode to nothing are
+ * left out, and an absent timestamp is 1970. A message starts with four bytes derived from its
+ * registered name. Integers are Go's 64-bit int: one that does not fit our 32-bit fields is
+ * malformed, since no chain gets there. */
 #include "codec.h"
 #include "wire.h"
 
@@ -251,7 +252,8 @@ static const ck_key_type *type_of(const uint8_t name[PREFIX_BYTES]) {
     return NULL;
 }
 
-/* A registered key: four bytes of prefix and a byte array. A key of another type leaves it empty. */
+/* A registered key: four bytes of prefix and a byte array. A key of another type
+   leaves it empty. */
 static int decode_pub_key(ck_bytes body, ck_message *out) {
     ck_reader reader = ck_reader_over(body);
     ck_bytes name;
@@ -330,7 +332,8 @@ static int32_t kind_of(ck_bytes name) {
     return CK_UNKNOWN;
 }
 
-/* An empty body is amino's nil, and a name we do not know is a message we do not know: both CK_UNKNOWN. */
+/* An empty body is amino's nil, and a name we do not know is a message we do not know:
+   both CK_UNKNOWN. */
 int ck_amino_decode(ck_bytes body, ck_message *out) {
     ck_message message = {.kind = CK_UNKNOWN};
     ck_reader reader = ck_reader_over(body);

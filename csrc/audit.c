@@ -40,7 +40,8 @@ void ck_audit_note(ck_audit *audit, const ck_decision *d, const ck_asker *asker)
     put(&at, asker->identity, identity_len);
     put(&at, asker->name, name_len);
     if (ck_ring_push(audit->ring, record, (size_t)(at - record)) != CK_OK) return; /* its number is missing then */
-    /* The reader looks by itself; it is woken when the ring fills faster than that, and for what is not everyday. */
+    /* The reader looks by itself; it is woken when the ring fills faster than that, and for what is
+       not everyday. */
     if (d->outcome == CK_OUTCOME_SIGNED && ck_ring_depth(audit->ring) != CK_RING_SLOTS / 2) return;
     if (write(audit->wake, &one, sizeof one) < 0) return; /* the counter is full: awake it is */
 }

@@ -1,8 +1,9 @@
-/* What was decided, for the audit log: one message a decision into a ring that the audit process empties. Never between
- * a request and its answer; never waits. A decision that finds no room is lost, and its number is missing in the log.
+/* What was decided, for the audit log: one message a decision into a ring that the audit process
+ * empties. Never between a request and its answer; never waits. A decision that finds no room is
+ * lost, and its number is missing in the log.
  *
- * A record is the layout "decision" of cometkms/layouts.py. Twin: cometkms/core/pure/audit.py; decoders:
- * cometkms/wire/decisions.py, csrc/line.c. */
+ * A record is the layout "decision" of cometkms/layouts.py. Twin: cometkms/core/pure/audit.py;
+ * decoders: cometkms/wire/decisions.py, csrc/line.c. */
 #ifndef CK_AUDIT_H
 #define CK_AUDIT_H
 

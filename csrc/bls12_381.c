@@ -8,7 +8,8 @@
 #include "library.h"
 #include "sodium.h"
 
-/* blst's structs, whose sizes its header fixes: limbs of coordinates, and a scalar's 32 bytes, little-endian. */
+/* blst's structs, whose sizes its header fixes: limbs of coordinates, and a scalar's 32 bytes,
+   little-endian. */
 typedef struct affine_g1 {
     uint64_t limbs[12];
 } affine_g1;
@@ -91,8 +92,8 @@ int ck_bls12_381_sign(const uint8_t *secret, const uint8_t *bytes, size_t len, c
     return rc == CK_OK ? CK_OK : CK_REFUSED;
 }
 
-/* blst tests that both are points of their groups and that the key is not the point at infinity. A key with a flag is
- * another form. */
+/* blst tests that both are points of their groups and that the key is not the point at infinity. A
+ * key with a flag is another form. */
 int ck_bls12_381_verify(const uint8_t *public_key, const uint8_t *bytes, size_t len, const uint8_t *signature) {
     affine_g1 key;
     affine_g2 point;
@@ -102,7 +103,8 @@ int ck_bls12_381_verify(const uint8_t *public_key, const uint8_t *bytes, size_t 
                                                                                                       : CK_REFUSED;
 }
 
-/* A signature that CometBFT v1.0.1 made (tests/vectors/v1/keys_v1.json): the library must make the same. */
+/* A signature that CometBFT v1.0.1 made (tests/vectors/v1/keys_v1.json): the library
+   must make the same. */
 static const uint8_t SEED[] = {
     0x00, 0x53, 0x42, 0xce, 0x64, 0xc9, 0x05, 0x39, 0x9e, 0x93, 0xc9, 0x04, 0x7d, 0xd9, 0x8d, 0xf7,
     0x6c, 0xae, 0xfe, 0xd2, 0x01, 0x74, 0x81, 0x6f, 0x77, 0xf5, 0x7d, 0xe5, 0x6e, 0x6b, 0x26, 0xf7,
@@ -129,7 +131,8 @@ static const uint8_t SIGNATURE[] = {
     0xf4, 0x0f, 0x90, 0xa9, 0x9f, 0x3c, 0xfb, 0x6a, 0x41, 0x80, 0xa5, 0x79, 0x7e, 0x89, 0x1e, 0xe0,
 };
 
-/* Both ways, with the hash beforehand and without: the export of these functions is no promise of ckzg's. */
+/* Both ways, with the hash beforehand and without: the export of these functions is no
+   promise of ckzg's. */
 static int signs_as_it_should(void) {
     uint8_t key[PUBLIC_KEY_BYTES], made[96], prepared[CK_PREPARED_BYTES];
     return ck_bls12_381_public_of(SEED, key) == CK_OK && memcmp(key, PUBLIC_KEY, sizeof key) == 0 &&

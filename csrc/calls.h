@@ -1,9 +1,9 @@
-/* What the fast path asks of the world: four system calls and the time. They stand in a table, so that the simulation's
- * disk, network and clock can take the kernel's place and what is simulated is the very code that ships
- * (tests/sim/calls.py).
+/* What the fast path asks of the world: four system calls and the time. They stand in a table, so
+ * that the simulation's disk, network and clock can take the kernel's place and what is simulated
+ * is the very code that ships (tests/sim/calls.py).
  *
- * The program has one table, ck_libc, which is constant; the functions that make a path set it, and nothing else in the
- * program names the field (tests/unit/state/test_hot.py). */
+ * The program has one table, ck_libc, which is constant; the functions that make a path set it, and
+ * nothing else in the program names the field (tests/unit/state/test_hot.py). */
 #ifndef CK_CALLS_H
 #define CK_CALLS_H
 

@@ -1,5 +1,5 @@
-/* Whether a decoded request makes sense for this chain, before any rule looks at it. PROTOCOL "What each request gets".
- */
+/* Whether a decoded request makes sense for this chain, before any rule looks at it. PROTOCOL "What
+   each request gets". */
 #include "codec.h"
 #include "cursor.h"
 #include "rawbytes.h"

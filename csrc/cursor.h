@@ -10,7 +10,8 @@ typedef struct ck_reader {
     size_t left;
 } ck_reader;
 
-/* What has been written. The first failure sticks: later writes do nothing, ck_written() reports it. */
+/* What has been written. The first failure sticks: later writes do nothing,
+   ck_written() reports it. */
 typedef struct ck_writer {
     uint8_t *out;
     size_t used;
@@ -40,7 +41,8 @@ void ck_put(ck_writer *writer, ck_bytes bytes);
 void ck_put_byte(ck_writer *writer, uint8_t byte);
 void ck_put_varint(ck_writer *writer, uint64_t value);
 void ck_put_fixed64(ck_writer *writer, uint64_t value);
-/* A length-delimited part: everything written between open and close; close puts its length in front. */
+/* A length-delimited part: everything written between open and close; close puts its
+   length in front. */
 size_t ck_put_open(ck_writer *writer);
 void ck_put_close(ck_writer *writer, size_t mark);
 /* The length of the part written since `mark`. */

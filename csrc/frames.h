@@ -17,8 +17,8 @@ typedef struct ck_frames {
     size_t partial_len;
 } ck_frames;
 
-/* X25519, Merlin transcript, HKDF. Wipes what it made on the way. CK_LOW_ORDER for an all-zero shared secret;
- * CK_MALFORMED when the remote key is our own (a reflection). */
+/* X25519, Merlin transcript, HKDF. Wipes what it made on the way. CK_LOW_ORDER for an all-zero
+ * shared secret; CK_MALFORMED when the remote key is our own (a reflection). */
 CK_MUST_CHECK int ck_key_schedule(const uint8_t secret[32], const uint8_t public_key[32], const uint8_t remote[32],
                                   ck_frames *out, uint8_t challenge[32]);
 
@@ -32,7 +32,8 @@ size_t ck_sealed_size(size_t len);
 CK_MUST_CHECK int ck_frames_seal(ck_frames *frames, const uint8_t *data, size_t len, uint8_t *out, size_t cap,
                                  size_t *out_len);
 
-/* Open every whole frame of partial + input; keep the rest. `cap` must hold ck_opened_max(len) bytes. */
+/* Open every whole frame of partial + input; keep the rest. `cap` must hold
+   ck_opened_max(len) bytes. */
 CK_MUST_CHECK int ck_frames_open(ck_frames *frames, const uint8_t *input, size_t len, uint8_t *out, size_t cap,
                                  size_t *out_len);
 size_t ck_opened_max(size_t len);

@@ -21,7 +21,8 @@ static void put_incarnation(uint8_t **out, ck_incarnation incarnation) {
     ck_pack_uint(out, incarnation.nonce);
 }
 
-/* A message's last two fields: the sender's seq, and an incarnation that must be the one recorded of it. */
+/* A message's last two fields: the sender's seq, and an incarnation that must be the
+   one recorded of it. */
 static int take_end(const ck_hot *hot, uint32_t member, ck_reader *in, uint64_t *member_seq) {
     ck_incarnation borne;
     const ck_incarnation *recorded = &hot->incarnation_of[member];
@@ -74,8 +75,8 @@ static void add_frame(ck_lane *lane, outgoing *out, const uint8_t *message, size
     lane->served++;
 }
 
-/* What the socket does not take is the general path's to send. A socket that failed is noticed by the general path at
- * its next turn. */
+/* What the socket does not take is the general path's to send. A socket that failed is noticed by
+ * the general path at its next turn. */
 static void send_frames(const ck_hot *hot, ck_lane *lane, outgoing *out) {
     lane->unsent = 0;
     if (out->used == 0) return;
@@ -183,7 +184,8 @@ static int on_promised(ck_hot *hot, ck_lane *lane, ck_reader in) {
 
 /* --- one turn of a connection --- */
 
-/* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is the general path's. */
+/* The first frame of `in`, if it is whole and plain; *used: its size. CK_MORE: it is
+   the general path's. */
 static int on_frame(ck_hot *hot, ck_lane *lane, ck_bytes in, int may, ck_batch *pending, size_t *used) {
     if (in.len < FRAME_HEAD + 2 || in.at[4] != DATA) return CK_MORE;
     const uint64_t size = ck_get_le(in.at, 4);
@@ -253,8 +255,9 @@ static int ask_members(ck_hot *hot, const ck_batch *pending) {
     return CK_OK;
 }
 
-/* Rule 4, in one step in which this process does nothing else: the own promises are written, the members are asked, and
- * the own disk syncs while theirs do. Nothing is answered or counted before the sync is done; if it fails, never. */
+/* Rule 4, in one step in which this process does nothing else: the own promises are written, the
+ * members are asked, and the own disk syncs while theirs do. Nothing is answered or counted before
+ * the sync is done; if it fails, never. */
 static int propose(ck_hot *hot, ck_batch *pending) {
     if (pending->count == 0) return CK_OK;
     for (uint32_t n = 0; n < pending->count; n++) {

@@ -1,11 +1,13 @@
-/* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync → answer; the
- * signer's reservation → rule → own sector → the members' requests → sync; their accepts → permit.
+/* The plain case of a promise, hop by hop, one call each: a member's request → rule → sector → sync
+ * → answer; the signer's reservation → rule → own sector → the members' requests → sync; their
+ * accepts → permit.
  *
- * General path: cometkms/state/{node,acceptor,proposer}.py and cometkms/store, which own everything else. The plain
- * case is: a place above the row's mark, above every place the general path raised the floor to (signatures, members'
- * marks), no higher than the general path said is plausible (ck_row.reach), in a row that is open, on a node that is
- * ready. Whatever is not plain is handed to the general path untouched; no refusal is made here. The store's records
- * stand once, in `store`, where the general path reads and writes them, too. One thread; nothing allocates. */
+ * General path: cometkms/state/{node,acceptor,proposer}.py and cometkms/store, which own everything
+ * else. The plain case is: a place above the row's mark, above every place the general path raised
+ * the floor to (signatures, members' marks), no higher than the general path said is plausible
+ * (ck_row.reach), in a row that is open, on a node that is ready. Whatever is not plain is handed
+ * to the general path untouched; no refusal is made here. The store's records stand once, in
+ * `store`, where the general path reads and writes them, too. One thread; nothing allocates. */
 #ifndef CK_HOT_H
 #define CK_HOT_H
 
@@ -66,15 +68,16 @@ typedef struct ck_hot {
 
 enum ck_may { CK_MAY_PROMISE = 1, CK_MAY_PROPOSE = 2 };
 
-/* Receive once. With `serve` the plain messages at the front of what arrived are handled here; [rest_at, rest_at +
- * rest_len) of hot->plain is the general path's. CK_MORE: nothing had arrived. CK_CLOSED: the end of the stream.
- * CK_SOCKET: *error is errno. CK_DISK: hot->store.error is, and nothing was answered. */
+/* Receive once. With `serve` the plain messages at the front of what arrived are handled here;
+ * [rest_at, rest_at + rest_len) of hot->plain is the general path's. CK_MORE: nothing had arrived.
+ * CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. CK_DISK: hot->store.error is, and
+ * nothing was answered. */
 CK_MUST_CHECK int ck_lane_turn(ck_hot *hot, ck_lane *lane, int serve, int may, size_t *rest_at, size_t *rest_len,
                                int *error);
 
-/* Take up to CK_BATCH messages from the signer's queue. The plain reservations are handled; the others are in
- * hot->rest, one per CK_QUEUE_SLOT, `count` of them, in order. *taken: how many there were. CK_DISK as above;
- * CK_REFUSED: a corrupt ring, or a full one for the permits. */
+/* Take up to CK_BATCH messages from the signer's queue. The plain reservations are handled; the
+ * others are in hot->rest, one per CK_QUEUE_SLOT, `count` of them, in order. *taken: how many there
+ * were. CK_DISK as above; CK_REFUSED: a corrupt ring, or a full one for the permits. */
 CK_MUST_CHECK int ck_hot_take(ck_hot *hot, ck_ring *requests, int may, uint32_t *count, uint32_t *taken);
 
 #endif

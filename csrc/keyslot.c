@@ -19,7 +19,8 @@ static int begin(ck_slot *slot, int32_t type, ck_bytes chain_id) {
     return CK_OK;
 }
 
-/* Take `secret`, which holds a key if `rc` is CK_OK; else it is wiped and freed. Returns `rc`, or CK_NO_ROOM. */
+/* Take `secret`, which holds a key if `rc` is CK_OK; else it is wiped and freed.
+   Returns `rc`, or CK_NO_ROOM. */
 static int adopt(ck_slot *slot, uint8_t *secret, const uint8_t *public_key, int rc) {
     if (rc == CK_OK && ck_sodium.mprotect_readonly(secret) != 0) rc = CK_NO_ROOM;
     if (rc != CK_OK) {
@@ -104,8 +105,8 @@ static const uint8_t *prepared_for(const ck_prepared *prepared, const uint8_t *b
     return prepared->len == len && len > 0 && memcmp(prepared->of, bytes, len) == 0 ? prepared->made : NULL;
 }
 
-/* Only behind every guard. `prepared`: NULL for bytes that never are. What comes from outside is believed once it
- * verifies. */
+/* Only behind every guard. `prepared`: NULL for bytes that never are. What comes from outside is
+ * believed once it verifies. */
 static int make_signature(const ck_slot *slot, const ck_prepared *prepared, const uint8_t *bytes, size_t len,
                           uint8_t signature[CK_SIGNATURE_MAX]) {
     uint8_t made[CK_SIGNATURE_MAX];

@@ -1,5 +1,5 @@
-/* What a key's type decides: sizes, and the library's functions. Twin of the table in cometkms/keytypes.py; a test
- * compares them. */
+/* What a key's type decides: sizes, and the library's functions. Twin of the table in
+ * cometkms/keytypes.py; a test compares them. */
 #ifndef CK_KEYTYPE_H
 #define CK_KEYTYPE_H
 
@@ -26,23 +26,23 @@ typedef struct ck_key_type {
     /* The public key of a seed. CK_MALFORMED: it is no private key of this type. */
     int (*public_of)(const uint8_t *seed, uint8_t *public_key);
 
-    /* Deterministic. `secret`: secret_len bytes. `prepared`: what prepare() made of exactly these bytes; NULL: nothing
-     * did. */
+    /* Deterministic. `secret`: secret_len bytes. `prepared`: what prepare() made of exactly these
+     * bytes; NULL: nothing did. */
     int (*sign)(const uint8_t *secret, const uint8_t *bytes, size_t len, const uint8_t *prepared, uint8_t *signature);
 
     /* CK_OK, or anything else. */
     int (*verify)(const uint8_t *public_key, const uint8_t *bytes, size_t len, const uint8_t *signature);
 
-    /* What signing these bytes needs and no key is needed for, while the majority is asked. NULL: nothing is worth it.
-     */
+    /* What signing these bytes needs and no key is needed for, while the majority is asked. NULL:
+       nothing is worth it. */
     int (*prepare)(const uint8_t *bytes, size_t len, uint8_t *prepared);
 } ck_key_type;
 
 /* NULL: no such type here. */
 const ck_key_type *ck_key_type_of(int32_t number);
 
-/* CK_OK: the signature is the key's over these bytes, and has the size of its type's. CK_NO_LIBRARY; else CK_REFUSED.
- */
+/* CK_OK: the signature is the key's over these bytes, and has the size of its type's.
+   CK_NO_LIBRARY; else CK_REFUSED. */
 CK_MUST_CHECK int ck_verify(int32_t number, ck_bytes public_key, ck_bytes bytes, ck_bytes signature);
 
 #endif

@@ -11,8 +11,8 @@ typedef struct ck_symbol {
     void *slot; /* of a function pointer */
 } ck_symbol;
 
-/* Open the shared object at `path` for good and set every slot. CK_NO_LIBRARY: `error` says which file or symbol is
- * missing. */
+/* Open the shared object at `path` for good and set every slot. CK_NO_LIBRARY: `error` says which
+ * file or symbol is missing. */
 CK_MUST_CHECK int ck_resolve(const char *path, const ck_symbol *wanted, size_t count, char *error, size_t error_cap);
 
 #endif

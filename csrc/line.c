@@ -49,8 +49,9 @@ static void put_sha256(ck_writer *out, ck_bytes first, ck_bytes second) {
     put_hex(out, (ck_bytes){sum, sizeof sum});
 }
 
-/* UTC, as in 2026-11-29T07:55:02.123456789Z. Days to a date by counting years from March, so that a leap day is a
- * year's last one (H. Hinnant, chrono-compatible low-level date algorithms, civil_from_days). */
+/* UTC, as in 2026-11-29T07:55:02.123456789Z. Days to a date by counting years from March, so that a
+ * leap day is a year's last one (H. Hinnant, chrono-compatible low-level date algorithms,
+ * civil_from_days). */
 static void put_time(ck_writer *out, uint64_t at_ns) {
     const uint64_t seconds = at_ns / SECOND_NS, days = seconds / 86400 + 719468, of_day = seconds % 86400;
     const uint64_t era = days / 146097, day_of_era = days % 146097;

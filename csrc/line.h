@@ -1,5 +1,6 @@
-/* Lines of the audit log, of what is signed every day: record in (csrc/audit.h), line with its hash out. The form is
- * told in cometkms/audit/lines.py, which is the twin, and makes every line that is not plain. */
+/* Lines of the audit log, of what is signed every day: record in (csrc/audit.h), line
+ * with its hash out. The form is told in cometkms/audit/lines.py, which is the twin,
+ * and makes every line that is not plain. */
 #ifndef CK_LINE_H
 #define CK_LINE_H
 
@@ -13,9 +14,10 @@ typedef struct ck_lines {
     ck_bytes chain[CK_ROWS_MAX];
 } ck_lines;
 
-/* Lines of the records, one behind the other in `records` with their lengths in `sizes`, up to the first one that is
- * not plain, or whose line may not fit `cap` any more. Plain: the next number of the life that writes, signed or
- * repeated, no text to escape. *taken, *used: records and bytes of lines; the log has moved up by them. */
+/* Lines of the records, one behind the other in `records` with their lengths in `sizes`, up to the
+ * first one that is not plain, or whose line may not fit `cap` any more. Plain: the next number of
+ * the life that writes, signed or repeated, no text to escape. *taken, *used: records and bytes of
+ * lines; the log has moved up by them. */
 void ck_lines_of(ck_lines *log, ck_bytes records, const uint16_t *sizes, uint32_t count, uint8_t *out, size_t cap,
                  uint32_t *taken, size_t *used);
 

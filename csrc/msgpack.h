@@ -1,5 +1,6 @@
-/* The few forms of msgpack that messages on the hot paths have, in the shortest encoding, as Python's packer writes
- * them. Reading: 1 and past it, or 0; what is not of these forms is no error here but the general path's to judge. */
+/* The few forms of msgpack that messages on the hot paths have, in the shortest encoding, as
+ * Python's packer writes them. Reading: 1 and past it, or 0; what is not of these forms is no error
+ * here but the general path's to judge. */
 #ifndef CK_MSGPACK_H
 #define CK_MSGPACK_H
 

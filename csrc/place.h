@@ -1,5 +1,5 @@
-/* A place (height, round, step), and the messages between signer and state as cometkms/wire/queue_messages.py packs
- * them. */
+/* A place (height, round, step), and the messages between signer and state as
+ * cometkms/wire/queue_messages.py packs them. */
 #ifndef CK_PLACE_H
 #define CK_PLACE_H
 

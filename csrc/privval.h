@@ -1,5 +1,6 @@
-/* Privval messages: what csrc/proto.c (v0.34..v1.x) and csrc/amino.c (v0.33) decode into and encode from,
- * the judgement of requests, and canonical sign bytes. PROTOCOL §3, §4. Twin: cometkms/core/pure. */
+/* Privval messages: what csrc/proto.c (v0.34..v1.x) and csrc/amino.c (v0.33) decode into and encode
+ * from, the judgement of requests, and canonical sign bytes. PROTOCOL §3, §4. Twin:
+ * cometkms/core/pure. */
 #ifndef CK_PRIVVAL_H
 #define CK_PRIVVAL_H
 
@@ -127,26 +128,29 @@ typedef struct ck_sign_bytes {
     size_t timestamp_len;
 } ck_sign_bytes;
 
-/* Read a uvarint length prefix: CK_MORE if it is not whole, CK_MALFORMED if it overflows or is not minimal,
- * CK_TOO_LARGE over `max`. `used`: bytes of the prefix. */
+/* Read a uvarint length prefix: CK_MORE if it is not whole, CK_MALFORMED if it overflows or is not
+ * minimal, CK_TOO_LARGE over `max`. `used`: bytes of the prefix. */
 CK_MUST_CHECK int ck_read_length(const uint8_t *at, size_t left, size_t max, size_t *length, size_t *used);
 
-/* `body`: one message without its length prefix. Borrows from body. Reads each byte a bounded number of times. */
+/* `body`: one message without its length prefix. Borrows from body. Reads each byte a bounded
+   number of times. */
 CK_MUST_CHECK int ck_decode_message(int dialect, const uint8_t *body, size_t len, ck_message *out);
 
 /* Writes the length prefix too, as CometBFT's (Tendermint's) own code does, byte for byte. */
 CK_MUST_CHECK int ck_encode_message(int dialect, const ck_message *message, uint8_t *out, size_t cap, size_t *len);
 
-/* Judge a request for the configured chain and make its sign bytes. AMINO requests carry no chain id.
- * A message that is no request (a response kind) gets CK_UNKNOWN_KIND. Always fills *out. */
+/* Judge a request for the configured chain and make its sign bytes. AMINO requests carry no chain
+ * id. A message that is no request (a response kind) gets CK_UNKNOWN_KIND. Always fills *out. */
 void ck_check_request(int dialect, ck_bytes chain_id, const ck_message *message, ck_request *out);
 
-/* The validator's line, where this message tells it (enum ck_line); else what was `known`. A v1.x node asks for every
- * prevote with skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does not have. */
+/* The validator's line, where this message tells it (enum ck_line); else what was `known`. A v1.x
+ * node asks for every prevote with skip_extension_signing (v1 internal/consensus/state.go
+ * signVote), a field that v0.x does not have. */
 CK_MUST_CHECK int32_t ck_line_of(int dialect, const ck_message *message, int32_t known);
 
-/* Canonical vote or proposal bytes with length prefix; `ballot` must have passed ck_check_request's judgement.
- * The dialects differ in the part set header's field order, pol_round's wire type and a timestamp of 1970. */
+/* Canonical vote or proposal bytes with length prefix; `ballot` must have passed ck_check_request's
+ * judgement. The dialects differ in the part set header's field order, pol_round's wire type and a
+ * timestamp of 1970. */
 CK_MUST_CHECK int ck_canonical(int dialect, const ck_ballot *ballot, ck_bytes chain_id, uint8_t *out, size_t cap,
                                size_t *len);
 

@@ -1,7 +1,8 @@
-/* Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x (cometbft.privval.v1), which has more
- * fields and no other meaning for any, as gogoproto's generated code reads and writes them: unknown fields are skipped,
- * a repeated scalar's last value wins, repeated messages merge, each member of the oneof starts afresh and the last one
- * wins, and embedded messages that are not nullable are always written. */
+/* Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x
+ * (cometbft.privval.v1), which has more fields and no other meaning for any, as gogoproto's
+ * generated code reads and writes them: unknown fields are skipped, a repeated scalar's last value
+ * wins, repeated messages merge, each member of the oneof starts afresh and the last one wins, and
+ * embedded messages that are not nullable are always written. */
 #include "codec.h"
 #include "wire.h"
 
@@ -249,9 +250,9 @@ static int decode_known(const ck_field *field, ck_message *out) {
     }
 }
 
-/* Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's SignRawBytes with a chain's id,
- * raw bytes and a unique id. The latter two are never empty there, so that their presence tells. Another field is of a
- * request that is not known here. */
+/* Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's SignRawBytes
+ * with a chain's id, raw bytes and a unique id. The latter two are never empty there, so that their
+ * presence tells. Another field is of a request that is not known here. */
 static int decode_bytes_request(ck_bytes body, ck_message *out) {
     enum { FIRST = 1, RAW = 2, UNIQUE_ID = 3 };
     ck_message message = {.kind = CK_SIGN_BYTES_REQUEST, .ballot = EMPTY_BALLOT};
@@ -365,7 +366,8 @@ static void put_error(ck_writer *writer, const ck_message *message) {
     ck_put_close(writer, mark);
 }
 
-/* What is inside the member of Message.sum. A signed vote or proposal is written even when it is empty. */
+/* What is inside the member of Message.sum. A signed vote or proposal is written even
+   when it is empty. */
 static void put_member(ck_writer *writer, const ck_message *message) {
     const ck_ballot *ballot = message->has_ballot ? &message->ballot : &EMPTY_BALLOT;
     switch (message->kind) {

@@ -1,9 +1,9 @@
 /* See rawbytes.h.
  *
- * Reading is as loose as gogoproto's, which takes whatever amino takes, and looser: a known field of another type is
- * passed over. So a value that any implementation could take for a vote is one here. What it asks for besides is what
- * every vote of every chain has, a type and a chain's id (an extension: a height and a chain's id), so that a hash is
- * hardly ever one. */
+ * Reading is as loose as gogoproto's, which takes whatever amino takes, and looser: a known field
+ * of another type is passed over. So a value that any implementation could take for a vote is one
+ * here. What it asks for besides is what every vote of every chain has, a type and a chain's id (an
+ * extension: a height and a chain's id), so that a hash is hardly ever one. */
 #include "rawbytes.h"
 
 #include <string.h>
@@ -15,15 +15,16 @@
 static const uint8_t DOMAIN[] = {'C', 'O', 'M', 'E', 'T', ':', ':', 'R', 'A', 'W', '_',
                                  'B', 'Y', 'T', 'E', 'S', ':', ':', 'S', 'I', 'G', 'N'};
 
-/* What a loose reader finds in a body. `last_is_id`: by field number, whether the last such field could be a chain's
- * id. */
+/* What a loose reader finds in a body. `last_is_id`: by field number, whether the last such field
+ * could be a chain's id. */
 typedef struct found {
     int32_t type;
     int64_t height;
     int last_is_id[8];
 } found;
 
-/* A chain's id comes from a JSON file, so it is UTF-8; its encoding's shape is looked at, and no more. */
+/* A chain's id comes from a JSON file, so it is UTF-8; its encoding's shape is looked
+   at, and no more. */
 static int could_be_chain_id(ck_bytes text) {
     size_t behind = 0; /* continuation bytes that must follow */
     if (text.len == 0 || text.len > CK_CHAIN_ID_MAX) {
@@ -75,7 +76,8 @@ static int body_reads_as_vote(ck_bytes body) {
     return is_ballot || (in.height > 0 && in.last_is_id[EXTENSION_CHAIN]);
 }
 
-/* A body, without its length: exactly. It may lack what body_reads_as_vote() asks for, such as a chain's id. */
+/* A body, without its length: exactly. It may lack what body_reads_as_vote() asks for,
+   such as a chain's id. */
 static int body_is_canonical(ck_bytes body) {
     uint8_t whole[CK_SIGN_BYTES_MAX];
     size_t len;

@@ -5,7 +5,8 @@
 
 #include "cursor.h"
 
-/* A request that a node may sign as it is; what else a validator says, and what is senseless, is the general path's. */
+/* A request that a node may sign as it is; what else a validator says, and what is senseless, is
+   the general path's. */
 static int plain(const ck_end *end) {
     const ck_request *request = &end->session->request;
     return request->reason == CK_REASON_NONE && !end->blocked && end->seq == 0 &&

@@ -1,8 +1,9 @@
-/* Memory order. The producer writes a slot, then publishes it with a release store of tail; the consumer's acquire load
- * of tail sees the slot's bytes. The consumer copies the slot, then frees it with a release store of head; the
- * producer's acquire load of head sees that the copy is done before it overwrites. Each index has one writer, which may
- * load its own relaxed. A side that dies in the middle has not published: its half-written slot is invisible, a
- * half-read one is read again by its successor. */
+/* Memory order. The producer writes a slot, then publishes it with a release store of tail; the
+ * consumer's acquire load of tail sees the slot's bytes. The consumer copies the slot, then frees
+ * it with a release store of head; the producer's acquire load of head sees that the copy is done
+ * before it overwrites. Each index has one writer, which may load its own relaxed. A side that dies
+ * in the middle has not published: its half-written slot is invisible, a half-read one is read
+ * again by its successor. */
 #include "ring.h"
 
 #include <string.h>
@@ -28,7 +29,8 @@ int ck_ring_await(ck_ring *ring, uint64_t ns) {
     return 0;
 }
 
-/* Relaxed: nothing is read on the strength of it. head first: it never passes a tail that is read later. */
+/* Relaxed: nothing is read on the strength of it. head first: it never passes a tail
+   that is read later. */
 size_t ck_ring_depth(ck_ring *ring) {
     const uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
     const uint64_t used = atomic_load_explicit(&ring->tail, memory_order_relaxed) - head;

@@ -33,10 +33,11 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock in shared memory would die w
 
 /* CK_OK; CK_NO_ROOM: full, nothing written; CK_REFUSED: impossible length or corrupt indices. */
 CK_MUST_CHECK int ck_ring_push(ck_ring *ring, const uint8_t *message, size_t len);
-/* CK_OK; CK_MORE: empty; CK_REFUSED: what the other side wrote is impossible. out holds CK_RING_PAYLOAD bytes. */
+/* CK_OK; CK_MORE: empty; CK_REFUSED: what the other side wrote is impossible. out holds
+   CK_RING_PAYLOAD bytes. */
 CK_MUST_CHECK int ck_ring_pop(ck_ring *ring, uint8_t *out, size_t *len);
-/* Spin until there is something to pop, at most `ns` nanoseconds: 1 if there is. Cheaper than a sleep and a wake-up
- * when the answer is a disk's sync away. */
+/* Spin until there is something to pop, at most `ns` nanoseconds: 1 if there is. Cheaper than a
+ * sleep and a wake-up when the answer is a disk's sync away. */
 int ck_ring_await(ck_ring *ring, uint64_t ns);
 /* How many messages wait, as either side or a third may ask at any time; at most CK_RING_SLOTS. */
 size_t ck_ring_depth(ck_ring *ring);

@@ -15,8 +15,8 @@ static void put_le64(uint8_t *out, uint64_t value) {
     for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (8 * i));
 }
 
-/* Everything of a sealed key that is not secret; returns its length. A type but ed25519 stands before its public key.
- */
+/* Everything of a sealed key that is not secret; returns its length. A type but ed25519 stands
+   before its public key. */
 static size_t header(const ck_key_type *type, const ck_sealed *sealed, uint8_t out[HEADER_MAX]) {
     uint8_t *at = out;
     const int typed = type->number != CK_ED25519;

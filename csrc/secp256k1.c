@@ -108,8 +108,8 @@ int ck_secp256k1eth_sign(const uint8_t *secret, const uint8_t *bytes, size_t len
     return CK_OK;
 }
 
-/* The signature is ECDSA's, with a low s, and the key that it recovers is this one: there is no second id that passes.
- */
+/* The signature is ECDSA's, with a low s, and the key that it recovers is this one: there is no
+   second id that passes. */
 int ck_secp256k1eth_verify(const uint8_t *public_key, const uint8_t *bytes, size_t len, const uint8_t *signature) {
     uint8_t digest[32], recovered[33];
     size_t recovered_len = sizeof recovered;
@@ -126,8 +126,8 @@ int ck_secp256k1eth_verify(const uint8_t *public_key, const uint8_t *bytes, size
     return memcmp(recovered, public_key, sizeof recovered) == 0 ? CK_OK : CK_REFUSED;
 }
 
-/* Two signatures that CometBFT v0.40.0 made (tests/vectors/v040/signatures_v040.json): the library must make the same.
- */
+/* Two signatures that CometBFT v0.40.0 made (tests/vectors/v040/signatures_v040.json): the library
+   must make the same. */
 static const uint8_t SEED[] = {
     0x2a, 0xa4, 0x8d, 0x16, 0xc3, 0x3b, 0x25, 0x23, 0x37, 0xed, 0xe5, 0x4b, 0xcb, 0x68, 0xff, 0xff,
     0xb6, 0xc9, 0x4b, 0x8e, 0x4b, 0x12, 0x1d, 0x80, 0xd5, 0x9e, 0x94, 0xfd, 0xa0, 0x28, 0x41, 0xb0,

@@ -110,9 +110,9 @@ static void response_to(const ck_session *s, ck_message *answer) {
     if (s->dialect == CK_PROTO) answer->ballot.timestamp.seconds = -62135596800LL; /* an empty vote, as Go writes it */
 }
 
-/* Asked again, CometBFT takes any unexpected message for a passing trouble. A pong is one in every dialect: v0.33
- * panics at a response without a vote and has no empty message, and the one byte of a message without content is lost
- * on some transports. */
+/* Asked again, CometBFT takes any unexpected message for a passing trouble. A pong is one in every
+ * dialect: v0.33 panics at a response without a vote and has no empty message, and the one byte of
+ * a message without content is lost on some transports. */
 int ck_session_empty(ck_session *s, size_t *len) {
     ck_message answer;
     if (!s->pending) return CK_REFUSED;
@@ -258,7 +258,8 @@ static int same_but_signed(const ck_ballot *asked, const ck_ballot *got) {
            got->validator_index == asked->validator_index && got->extension.len == 0;
 }
 
-/* The signature of the precommit's extension, where there is to be one; nothing where there is none. */
+/* The signature of the precommit's extension, where there is to be one; nothing where
+   there is none. */
 static int extension_verifies(ck_session *s, int32_t type, ck_bytes public_key, ck_bytes signature) {
     size_t len;
     const ck_bytes chain_id = {s->chain_id, s->chain_id_len};

@@ -65,8 +65,8 @@ int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *er
     return CK_OK;
 }
 
-/* A request for a chain of this agent's, of a kind that the section takes: nothing else of it is under way. CK_MORE:
- * not plain. */
+/* A request for a chain of this agent's, of a kind that the section takes: nothing else of it is
+ * under way. CK_MORE: not plain. */
 static int on_ask(ck_signer *signer, ck_desk *desk, const ck_ask *ask, uint64_t started_ns) {
     if (ask->urgent || (ask->dialect != CK_PROTO && ask->dialect != CK_AMINO)) return CK_MORE;
     for (uint32_t i = 0; i < desk->chains; i++) {
@@ -106,8 +106,8 @@ int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved
     return CK_OK;
 }
 
-/* In a frame of its link. A link whose cipher is used up carries nothing more: the general path meets that with
- * whatever it says next. */
+/* In a frame of its link. A link whose cipher is used up carries nothing more: the general path
+ * meets that with whatever it says next. */
 static void send_to_agent(const ck_signer *signer, ck_sign_lane *link, size_t len) {
     const ck_answer answer = {link->seq, {link->session->outbox, len}};
     link->asked = 0;
@@ -137,7 +137,8 @@ static void audit(ck_audit *audit, const ck_sign_lane *link, const ck_section *s
     ck_audit_note(audit, &made, &link->asker);
 }
 
-/* For the general path to count and log, later. The request's bytes are there until the next ones are received. */
+/* For the general path to count and log, later. The request's bytes are there until the next ones
+   are received. */
 static void note(ck_signer *signer, const ck_sign_lane *link, const ck_section *section) {
     const ck_bytes hash = link->session->message.ballot.block_id.hash;
     ck_done *done = &signer->done[signer->done_to++ % CK_DONE];
@@ -179,7 +180,8 @@ static int on_permit(ck_signer *signer, const uint8_t *packed, size_t len, ck_si
     const ck_queue_message report = {
         CK_TAG_SIGNED,         0, 0, permit.chain, at, section->bytes, section->bytes_len, section->signature,
         section->signature_len};
-    /* A report that found no room is found with the next reservation, or after the general path's wake-up. */
+    /* A report that found no room is found with the next reservation, or after the
+       general path's wake-up. */
     section->unreported = push(signer, &report) != CK_OK;
     note(signer, link, section);
     *answered = link;

@@ -1,12 +1,14 @@
-/* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule → reservation; a permit →
- * signature → frames → answer, and then the report to the state process.
+/* The signer's plain case, one call a hop: a validator's bytes → frames → request → rule →
+ * reservation; a permit → signature → frames → answer, and then the report to the state process.
  *
- * A request may also come from an agent (ck_desk): a frame of its link holds it, and the answer goes back in one.
+ * A request may also come from an agent (ck_desk): a frame of its link holds it, and the answer
+ * goes back in one.
  *
- * General path: cometkms/signer/{link,agent_link,chain}.py, which own everything else: other messages than requests to
- * sign, refusals, repeats, a second validator while the first waits, deadlines. Whatever is not plain is handed to the
- * general path untouched. The watermark stands once, in the section, where the general path reads and moves it, too.
- * One thread; nothing allocates. */
+ * General path: cometkms/signer/{link,agent_link,chain}.py, which own everything else:
+ * other messages than requests to sign, refusals, repeats, a second validator while the
+ * first waits, deadlines. Whatever is not plain is handed to the general path
+ * untouched. The watermark stands once, in the section, where the general path reads
+ * and moves it, too. One thread; nothing allocates. */
 #ifndef CK_SIGN_H
 #define CK_SIGN_H
 
@@ -20,8 +22,8 @@
 
 #define CK_DONE 64 /* signatures that the general path has not counted and logged yet */
 
-/* One open connection to a validator, or one chain for which an agent may ask: then the session is CK_PLAIN and holds
- * one request at a time. */
+/* One open connection to a validator, or one chain for which an agent may ask: then the session is
+ * CK_PLAIN and holds one request at a time. */
 typedef struct ck_sign_lane {
     ck_session *session;
     ck_agent_link *agent; /* NULL: a validator's own connection */
@@ -43,8 +45,8 @@ typedef struct ck_desk {
     ck_sign_lane *of[CK_ROWS_MAX];
 } ck_desk;
 
-/* One chain's critical section, and the one place where its watermark stands: the general path reads and moves it here,
- * too. */
+/* One chain's critical section, and the one place where its watermark stands: the general path
+ * reads and moves it here, too. */
 typedef struct ck_section {
     ck_slot *slot;
     int32_t open; /* the general path knows the chain's mark, and nobody waits in its line */
@@ -87,18 +89,20 @@ typedef struct ck_signer {
 /* What a turn found. */
 enum ck_found { CK_NOTHING = 0, CK_REQUEST = 1, CK_RESERVED = 2 };
 
-/* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the session, for the general
- * path; CK_RESERVED: one is, and the state process was asked. CK_MORE: nothing had arrived. CK_CLOSED: the end of the
- * stream. CK_SOCKET: *error is errno. */
+/* Receive once. *found: CK_NOTHING: no whole request yet; CK_REQUEST: one is pending in the
+ * session, for the general path; CK_RESERVED: one is, and the state process was asked. CK_MORE:
+ * nothing had arrived. CK_CLOSED: the end of the stream. CK_SOCKET: *error is errno. */
 CK_MUST_CHECK int ck_sign_lane_turn(ck_signer *signer, ck_sign_lane *link, int *found, int *error);
 
-/* Receive once. With `serve` the plain requests at the front of what arrived are reserved here, *reserved of them;
- * [rest_at, rest_at + rest_len) of the link's plain bytes is the general path's. Statuses as above. */
+/* Receive once. With `serve` the plain requests at the front of what arrived are reserved here,
+ * *reserved of them; [rest_at, rest_at + rest_len) of the link's plain bytes is the general path's.
+ * Statuses as above. */
 CK_MUST_CHECK int ck_desk_turn(ck_signer *signer, ck_desk *desk, int serve, uint32_t *reserved, size_t *rest_at,
                                size_t *rest_len, int *error);
 
-/* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the end; sign and answer
- * for every permit. *answered: how many of signer->answered; *taken: how many messages. CK_REFUSED: a corrupt ring. */
+/* Take messages from the queue up to the first that is not plain (it is in signer->rest) or to the
+ * end; sign and answer for every permit. *answered: how many of signer->answered; *taken: how many
+ * messages. CK_REFUSED: a corrupt ring. */
 CK_MUST_CHECK int ck_signer_take(ck_signer *signer, uint32_t *answered, uint32_t *taken);
 
 #endif

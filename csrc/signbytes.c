@@ -1,8 +1,9 @@
 /* What ed25519 signs: canonical vote, proposal and vote extension, length-delimited. PROTOCOL §4.
  *
- * The two dialects' bytes differ in three places: amino writes a part set header as (hash, total), pol_round as
- * fixed64, and leaves out a timestamp of 1970. Reading accepts either: it decodes loosely, then writes what it
- * understood in both dialects, and only bytes equal to one of the two are canonical. */
+ * The two dialects' bytes differ in three places: amino writes a part set header as (hash, total),
+ * pol_round as fixed64, and leaves out a timestamp of 1970. Reading accepts either: it decodes
+ * loosely, then writes what it understood in both dialects, and only bytes equal to one of the two
+ * are canonical. */
 #include "codec.h"
 #include "cursor.h"
 #include "wire.h"
@@ -115,7 +116,8 @@ typedef struct reading {
     size_t timestamp_len; /* with its tag and length; 0 if absent */
 } reading;
 
-/* One field behind the type. A vote lacks pol_round, so its later fields are one lower. `size`: the field's bytes. */
+/* One field behind the type. A vote lacks pol_round, so its later fields are one lower. `size`: the
+   field's bytes. */
 static int read_field(const ck_field *field, size_t size, reading *out) {
     ck_bytes part;
     int32_t number = field->number;
@@ -184,8 +186,8 @@ int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out) {
         !(is_canonical_in(CK_PROTO, &read, whole) || is_canonical_in(CK_AMINO, &read, whole))) {
         return CK_MALFORMED;
     }
-    /* Canonical: the chain id comes last, in at most CK_CHAIN_ID_MAX bytes behind a tag and a length of one byte each.
-     */
+    /* Canonical: the chain id comes last, in at most CK_CHAIN_ID_MAX bytes behind a tag and a
+       length of one byte each. */
     size_t behind = read.chain_id.len > 0 ? 2 + read.chain_id.len : 0;
     ck_sign_bytes result = {
         .type = read.ballot.type,
@@ -203,7 +205,8 @@ int ck_parse_sign_bytes(const uint8_t *bytes, size_t len, ck_sign_bytes *out) {
     return CK_OK;
 }
 
-/* The body without its timestamp, as the two ranges around it. The length prefix grows with the timestamp. */
+/* The body without its timestamp, as the two ranges around it. The length prefix grows
+   with the timestamp. */
 static int around_timestamp(const uint8_t *bytes, size_t len, ck_bytes *before, ck_bytes *behind) {
     ck_sign_bytes parsed;
     ck_bytes whole = {bytes, len};

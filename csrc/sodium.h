@@ -1,4 +1,5 @@
-/* libsodium, as PyNaCl ships it: its functions, resolved at load from PyNaCl's own extension file. */
+/* libsodium, as PyNaCl ships it: its functions, resolved at load from PyNaCl's own
+   extension file. */
 #ifndef CK_SODIUM_H
 #define CK_SODIUM_H
 
@@ -7,7 +8,8 @@
 
 #include "status.h"
 
-/* crypto_hash_sha256_state: eight words, a count of bits, a block; the same in every libsodium since 1.0. */
+/* crypto_hash_sha256_state: eight words, a count of bits, a block; the same in every
+   libsodium since 1.0. */
 typedef struct ck_sha256 {
     uint32_t state[8];
     uint64_t count;
@@ -48,8 +50,8 @@ typedef struct ck_sodium_table {
 
 extern ck_sodium_table ck_sodium;
 
-/* Resolve every symbol from the shared object at `path`. On failure `error` says which file or symbol; nothing is set.
- */
+/* Resolve every symbol from the shared object at `path`. On failure `error` says which file or
+   symbol; nothing is set. */
 CK_MUST_CHECK int ck_sodium_load(const char *path, char *error, size_t error_cap);
 
 #endif

@@ -1,7 +1,9 @@
-/* The promise store's records: the one place where they stand in memory, read and written by the fast path here and by
- * cometkms/store through core/native/hot.py. And the fast path's writing of them: sector, sync, then the mark moves.
+/* The promise store's records: the one place where they stand in memory, read and written by the
+ * fast path here and by cometkms/store through core/native/hot.py. And the fast path's writing of
+ * them: sector, sync, then the mark moves.
  *
- * What a sector holds, and which of a record's two slots is written, is told in cometkms/store/promise_store.py. */
+ * What a sector holds, and which of a record's two slots is written, is told in
+ * cometkms/store/promise_store.py. */
 #ifndef CK_STORE_H
 #define CK_STORE_H
 
@@ -65,8 +67,8 @@ uint64_t ck_store_seq(const ck_store *store);
 /* Whether a promise of the row there is the plain case. */
 int ck_row_plain(const ck_row *row, ck_hrs at);
 
-/* Write a promise into the slot that does not hold the newest record; it is nothing before the sync. CK_DISK:
- * store->error is errno. */
+/* Write a promise into the slot that does not hold the newest record; it is nothing before the
+ * sync. CK_DISK: store->error is errno. */
 CK_MUST_CHECK int ck_store_write(const ck_calls *calls, ck_store *store, ck_batch *batch, uint32_t row_number,
                                  ck_hrs at, ck_bytes bytes);
 

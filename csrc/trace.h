@@ -1,5 +1,5 @@
-/* Where one signature's time goes: each hop notes when it was at which place. Off: one test of a pointer that is NULL.
- */
+/* Where one signature's time goes: each hop notes when it was at which place. Off: one test of a
+   pointer that is NULL. */
 #ifndef CK_TRACE_H
 #define CK_TRACE_H
 

@@ -1,5 +1,5 @@
-/* Protobuf fields by gogoproto's rules, which are looser than the specification in two places: a tag's number is cut
- * to 32 bits, and an end of group closes whichever group is open. */
+/* Protobuf fields by gogoproto's rules, which are looser than the specification in two places: a
+ * tag's number is cut to 32 bits, and an end of group closes whichever group is open. */
 #include "wire.h"
 
 static int take_delimited(ck_reader *reader, ck_bytes *out) {
@@ -24,7 +24,8 @@ static int take_value(ck_reader *reader, int wire, ck_field *field) {
     }
 }
 
-/* Behind a start of group: read to its end. A counter, no recursion; each level costs the sender a byte. */
+/* Behind a start of group: read to its end. A counter, no recursion; each level costs
+   the sender a byte. */
 static int skip_group(ck_reader *reader) {
     size_t depth = 1;
     while (depth > 0) {

@@ -20,10 +20,12 @@ typedef struct ck_field {
     ck_bytes bytes;
 } ck_field;
 
-/* Read the next field of a non-empty reader. A group is skipped whole: its wire is CK_GROUP and it has no value. */
+/* Read the next field of a non-empty reader. A group is skipped whole: its wire is CK_GROUP and it
+   has no value. */
 CK_MUST_CHECK int ck_next_field(ck_reader *reader, ck_field *out);
 
-/* The value of a field whose wire type must be the one named; otherwise CK_MALFORMED. int32 and uint32 truncate. */
+/* The value of a field whose wire type must be the one named; otherwise CK_MALFORMED. int32 and
+   uint32 truncate. */
 CK_MUST_CHECK int ck_field_int64(const ck_field *field, int64_t *out);
 CK_MUST_CHECK int ck_field_int32(const ck_field *field, int32_t *out);
 CK_MUST_CHECK int ck_field_uint32(const ck_field *field, uint32_t *out);

@@ -1,6 +1,8 @@
-"""`python -m tests.again --times N`: everything that runs whole nodes, N times over; what was not green every time is listed.
+"""`python -m tests.again --times N`: everything that runs whole nodes, N times over; what was not
+green every time is listed.
 
-`make test-again N=5`, with `BUSY=1` under load, `ONLY=tests/e2e/test_demo.py` for a part. Each run's output is kept below .cache/again/.
+`make test-again N=5`, with `BUSY=1` under load, `ONLY=tests/e2e/test_demo.py` for a part. Each
+run's output is kept below .cache/again/.
 """
 
 import argparse
@@ -28,7 +30,10 @@ class Seen:
 
 
 def read(report: Path, run: int, seen: dict[str, Seen]) -> int:
-    """Add one run's report; how many tests were in it. A test that failed and whose teardown failed too is one."""
+    """Add one run's report; how many tests were in it.
+
+    A test that failed and whose teardown failed too is one.
+    """
     names = set()
     for case in ElementTree.parse(report).iter("testcase"):
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
@@ -42,7 +47,9 @@ def read(report: Path, run: int, seen: dict[str, Seen]) -> int:
 
 
 def table(seen: dict[str, Seen], times: int) -> list[str]:
-    """What was not green in every run, a line each, with its first failure; a test that a run did not come to is not green either."""
+    """What was not green in every run, a line each, with its first failure; a test that a run did
+    not come to is not green either.
+    """
     lines = []
     for name, one in sorted(seen.items()):
         green = one.runs - len(one.failures)

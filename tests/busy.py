@@ -1,8 +1,10 @@
-"""`python -m tests.busy COMMAND…`: run it while every core and the disk are kept busy, and end with its exit code.
+"""`python -m tests.busy COMMAND…`: run it while every core and the disk are kept busy, and end with
+its exit code.
 
-What a test may not depend on is a quiet machine: a second that takes two, a sync that takes a tenth of one. The load is one process a core
-that counts, and one that writes and syncs a small file in the present directory over and over. It ends with the command, with this
-process, and after LONGEST_S in any case.
+What a test may not depend on is a quiet machine: a second that takes two, a sync that takes a tenth
+of one. The load is one process a core that counts, and one that writes and syncs a small file in
+the present directory over and over. It ends with the command, with this process, and after
+LONGEST_S in any case.
 """
 
 import ctypes
@@ -32,7 +34,9 @@ def write(descriptor: int) -> None:
 
 
 def _end_with_parent(number: signal.Signals, parent: int) -> None:
-    """The kernel sends the signal when the parent ends; at once, where it ended before that was asked for."""
+    """The kernel sends the signal when the parent ends; at once, where it ended before
+    that was asked for.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)

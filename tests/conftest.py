@@ -21,7 +21,8 @@ settings.load_profile("patient")
 LOG_NAMES = ("*.log", "log", "*.journal", "background", "*.watcher")
 LOG_LINES = 60  # of each: a whole start, and what came after it
 BEGAN = pytest.StashKey[float]()
-#: Of the session: what else a failing test shows, by its name; whoever runs nodes where no file is to be seen adds to it while they run.
+#: Of the session: what else a failing test shows, by its name; whoever runs nodes where no file is
+#: to be seen adds to it while they run.
 JOURNALS = pytest.StashKey[dict[str, Callable[[], str]]]()
 
 
@@ -32,7 +33,8 @@ def core(request: pytest.FixtureRequest) -> Core:
 
 
 class ByModuleFixture(LoadScopeScheduling):
-    """The tests of a file that has a fixture for all of them, a node mostly, run in one worker and in order; any other runs anywhere.
+    """The tests of a file that has a fixture for all of them, a node mostly, run in one worker and
+    in order; any other runs anywhere.
 
     Which begin first: `pytest_collection_modifyitems`, not how many a file has.
     """
@@ -45,13 +47,17 @@ class ByModuleFixture(LoadScopeScheduling):
         return _scope(self.config.rootpath, nodeid)
 
     def schedule(self) -> None:
-        """A worker runs a test when it knows the next one, so it is given two at once: also the one that replaces a crashed worker."""
+        """A worker runs a test when it knows the next one, so it is given two at once: also the one
+        that replaces a crashed worker.
+        """
         super().schedule()
         for node in self.nodes:
             self._reschedule(node)
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """The test that a crashed worker ran, which is not run again; the others that it had go to whoever is there."""
+        """The test that a crashed worker ran, which is not run again; the others that it had go to
+        whoever is there.
+        """
         left = {scope: unit for scope, unit in self.assigned_work.pop(node).items() if not all(unit.values())}
         crashed = next((test for unit in left.values() for test, done in unit.items() if not done), None)
         for scope, unit in left.items():
@@ -65,7 +71,9 @@ class ByModuleFixture(LoadScopeScheduling):
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked `long` begins first, with its file where that shares a fixture: one that began last would have the end to itself."""
+    """What is marked `long` begins first, with its file where that shares a fixture: one that began
+    last would have the end to itself.
+    """
     scopes = [_scope(config.rootpath, item.nodeid) for item in items]
     first = {scope for scope, item in zip(scopes, items, strict=True) if item.get_closest_marker("long") is not None}
     ordered = sorted(zip(scopes, items, strict=True), key=lambda pair: pair[0] not in first)
@@ -73,7 +81,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _scope(root: Path, nodeid: str) -> str:
-    """The tests that stay together: those of a file that has a fixture for all of them, else the one."""
+    """The tests that stay together: those of a file that has a fixture for all of them,
+    else the one.
+    """
     path = nodeid.partition("::")[0]
     return path if _shares(root / path) else nodeid
 
@@ -85,7 +95,9 @@ def _shares(path: Path) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    """`--dist loadgroup`, by what the files say: the plugin's own way, marks that end up in a test's name, does nothing in this pytest."""
+    """`--dist loadgroup`, by what the files say: the plugin's own way, marks that end up in a
+    test's name, does nothing in this pytest.
+    """
     return ByModuleFixture(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
@@ -96,7 +108,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport | None]:
-    """Whatever the nodes of a failing test wrote since it began is in its report, while they and their files are still there."""
+    """Whatever the nodes of a failing test wrote since it began is in its report, while they and
+    their files are still there.
+    """
     report = yield
     if report.failed:
         for path in _logs_since(item):
@@ -108,7 +122,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _logs_since(item: pytest.Item) -> list[Path]:
-    """All that is written to below this process's temporary directory: by nodes of the test, and of its module."""
+    """All that is written to below this process's temporary directory: by nodes of the
+    test, and of its module.
+    """
     factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
     if factory is None:
         return []

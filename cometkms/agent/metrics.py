@@ -1,4 +1,6 @@
-"""The agent's metrics, as text: one answer to whatever asks, made without a library and without looking at the question."""
+"""The agent's metrics, as text: one answer to whatever asks, made without a library and without
+looking at the question.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -1,4 +1,7 @@
-"""The agent's link to one node: dial, prove both keys, be welcomed, ask. Made anew whenever it ends, for ever; names are resolved each time."""
+"""The agent's link to one node: dial, prove both keys, be welcomed, ask.
+
+Made anew whenever it ends, for ever; names are resolved each time.
+"""
 
 import asyncio
 import random
@@ -58,10 +61,13 @@ class Above(Protocol):
 
 
 def next_backoff_s(before_s: float, lived_s: float) -> float:
-    """The pause before the next dial; pure. `before_s`: the one before, 0 at first; `lived_s`: how long the link stood, 0 if never.
+    """The pause before the next dial; pure.
 
-    A link that stood is dialled again at once; one that ends soon, again and again, ever more slowly. So two agents with one key, of which
-    each node keeps the one that came last, push each other out once a second and not twenty times.
+    `before_s`: the one before, 0 at first; `lived_s`: how long the link stood, 0 if never.
+
+    A link that stood is dialled again at once; one that ends soon, again and again, ever more
+    slowly. So two agents with one key, of which each node keeps the one that came last, push each
+    other out once a second and not twenty times.
     """
     if before_s == 0.0 or lived_s >= AGENT_SILENT_S:
         return REDIAL_MIN_S
@@ -83,7 +89,9 @@ class NodeLink:
         path: RelayPath | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`path`: the core's part, if it has one; `clock`: measures round trips, seconds (the loop's own counts whole milliseconds)."""
+        """`path`: the core's part, if it has one; `clock`: measures round trips, seconds (the
+        loop's own counts whole milliseconds).
+        """
         self.lane: NodeLane | None = None  # of the connection that is there
         self._path = path
         self.entry = entry
@@ -133,7 +141,10 @@ class NodeLink:
             self._drop("stopped")
 
     async def _live(self) -> tuple[str, bool]:
-        """One connection; why it ended, and whether the node had said hello. Raises: OSError, ProtocolError."""
+        """One connection; why it ended, and whether the node had said hello.
+
+        Raises: OSError, ProtocolError.
+        """
         connection = await connect(self.entry.address)
         try:
             async with asyncio.timeout(AGENT_HANDSHAKE_TIMEOUT_S):
@@ -165,7 +176,8 @@ class NodeLink:
         """The handshake, the node's key, its welcome. Raises: OSError, ProtocolError."""
         handshake = Handshake(self._core, self._identity, Dialect.PROTO)
         await self._loop.sock_sendall(connection, handshake.hello)
-        left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES  # what follows the welcome is under its keys
+        # what follows the welcome is under its keys
+        left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES
         while not handshake.done:
             received = await self._receive_early(connection, left)
             left -= len(received)
@@ -245,7 +257,10 @@ class NodeLink:
             self._drop(_words(error))
 
     def _receive(self, connection: socket.socket, frames: Frames) -> tuple[bytes, list[Passed]]:
-        """What arrived, decrypted, but for the answers that the lane passed on. Raises: BlockingIOError, EOFError, OSError, ProtocolError."""
+        """What arrived, decrypted, but for the answers that the lane passed on.
+
+        Raises: BlockingIOError, EOFError, OSError, ProtocolError.
+        """
         if self.lane is not None:
             return self.lane.turn(serve=self._greeted and not self._unpacker.partial)
         received = connection.recv(_RECEIVE_BYTES)
@@ -283,7 +298,10 @@ class NodeLink:
             await asyncio.sleep(AGENT_PING_S)
 
     def ping(self) -> None:
-        """Say how this agent is, and close a link that has been silent for too long. Called every AGENT_PING_S."""
+        """Say how this agent is, and close a link that has been silent for too long.
+
+        Called every AGENT_PING_S.
+        """
         if self._loop.time() - self._heard_at > AGENT_SILENT_S:
             self._drop(f"silent for {AGENT_SILENT_S:g} s")
             return

@@ -1,6 +1,8 @@
-"""The agent's process: wires validators, nodes and the decisions of agent/asking.py together, in one loop without threads.
+"""The agent's process: wires validators, nodes and the decisions of agent/asking.py together, in
+one loop without threads.
 
-Never: holds a key but its own identity, writes a file but the public keys it was told, speaks HTTP but to answer with its metrics.
+Never: holds a key but its own identity, writes a file but the public keys it was told, speaks HTTP
+but to answer with its metrics.
 """
 
 import asyncio
@@ -41,7 +43,10 @@ _TURN_AFTER_S: Final = 1.0
 
 
 def run(settings: AgentSettings, log: Log) -> int:
-    """Serve until SIGTERM or Ctrl-C and return the exit code. Raises: CometKMSError when it cannot start."""
+    """Serve until SIGTERM or Ctrl-C and return the exit code.
+
+    Raises: CometKMSError when it cannot start.
+    """
     notifier = take_notifier()
     core = choose.load()
     identity = load_identity(settings.home)
@@ -77,7 +82,10 @@ async def _live(settings: AgentSettings, core: Core, identity: Identity, log: Lo
 
 
 def _come_first(log: Log) -> None:
-    """Ask for a scheduling class that comes first, like the signer's, since a validator waits. It is loaded late, because the first answer needs it less."""
+    """Ask for a scheduling class that comes first, like the signer's, since a validator waits.
+
+    It is loaded late, because the first answer needs it less.
+    """
     from cometkms.hardening.measures import Mode
     from cometkms.hardening.scheduling import Turn, take_turn
 
@@ -86,7 +94,9 @@ def _come_first(log: Log) -> None:
 
 
 async def _tell_manager(agent: "Agent", notifier: Notifier) -> None:
-    """Tell the service manager, if there is one, once a second how the agent is, and that its loop goes round."""
+    """Tell the service manager, if there is one, once a second how the agent is, and
+    that its loop goes round.
+    """
     while notifier.listens:
         notifier.flush()
         notifier.status(agent.words())
@@ -144,7 +154,10 @@ class _Asker:
         self._set_timer()
 
     def on_question(self) -> None:
-        """A request for a signature. It has the number that the core was given and did not use, as if the core had asked."""
+        """A request for a signature.
+
+        It has the number that the core was given and did not use, as if the core had asked.
+        """
         seq, self._next_seq = self._next_seq, None
         self.since = self.agent.now()
         self.act(self.asking.ask(self.since, seq))
@@ -157,7 +170,9 @@ class _Asker:
         self._set_timer()
 
     def on_public_key(self) -> None:
-        """Known, or to be waited for: a validator boots while no node is there yet only where the key was seen before."""
+        """Known, or to be waited for: a validator boots while no node is there yet only where the
+        key was seen before.
+        """
         key = self.agent.public_keys.get(self.entry.chain_id)
         if key is not None:
             self.end.answer_public_key(key)
@@ -261,7 +276,8 @@ class Agent:
         self._seqs = itertools.count(1)
         self._key_path = settings.home / PUBLIC_KEYS_NAME
         self.public_keys = _load_public_keys(self._key_path)
-        self._shown: dict[str, dict[str, bytes]] = {}  # by chain whose key is not known: what each node shows
+        # by chain whose key is not known: what each node shows
+        self._shown: dict[str, dict[str, bytes]] = {}
         self.times = {one.id: Times() for one in settings.nodes}
         self.links = {
             one.id: NodeLink(
@@ -295,7 +311,10 @@ class Agent:
             self.check()
 
     def check(self) -> None:
-        """Close the connections that stall, and take over what the links' round trips are. Called about once a second."""
+        """Close the connections that stall, and take over what the links' round trips are.
+
+        Called about once a second.
+        """
         for one in self.askers:
             one.end.check_deadlines()
         for name, link in self.links.items():
@@ -304,9 +323,11 @@ class Agent:
     # --- of the nodes' links ---
 
     def on_hello(self, node: str, hello: Hello) -> None:
-        """A node's link stands; of the chains that it names those count that this agent serves. A public key that was not seen before is
-        believed when a majority of the nodes shows it: one that lies would keep the honest ones out. Raises: ProtocolError where it shows
-        another key than is known."""
+        """A node's link stands; of the chains that it names those count that this agent serves. A
+        public key that was not seen before is believed when a majority of the nodes shows it: one
+        that lies would keep the honest ones out. Raises: ProtocolError where it shows another key
+        than is known.
+        """
         told = {chain.chain_id: chain for chain in hello.chains}
         wanted = {asker.entry.chain_id: told.get(asker.entry.chain_id) for asker in self.askers}
         for chain_id, chain in wanted.items():
@@ -427,7 +448,9 @@ class Agent:
         }
 
     def _must_verify(self, node: str, chain: ServedChain) -> None:
-        """Raises: ProtocolError where this installation cannot tell that chain's signatures from others."""
+        """Raises: ProtocolError where this installation cannot tell that chain's
+        signatures from others.
+        """
         try:
             self.core.require(type_of(chain.public_key))
         except CometKMSError as error:
@@ -449,7 +472,9 @@ class Agent:
 
 
 def _load_public_keys(path: Path) -> dict[str, bytes]:
-    """What was seen before; nothing where there is no such file, or it is none of ours: the nodes tell it again."""
+    """What was seen before; nothing where there is no such file, or it is none of ours: the nodes
+    tell it again.
+    """
     try:
         told = json.loads(path.read_bytes()[: 64 << 10])
         keys = {str(name): bytes.fromhex(key) for name, key in told.items()} if isinstance(told, Mapping) else {}

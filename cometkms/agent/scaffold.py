@@ -81,13 +81,19 @@ def init_agent(
 
 
 def noise_ports(validators: Sequence[str]) -> list[int]:
-    """Where those of these validators listen that let in one signer only, and name it. Raises: ConfigError."""
+    """Where those of these validators listen that let in one signer only, and name it.
+
+    Raises: ConfigError.
+    """
     targets = [parse_validator(one).target for one in validators]
     return [one.port for one in targets if isinstance(one, NoiseAddress)]
 
 
 def make_agent_key(home: Path) -> bytes:
-    """The public key of the agent of that home; both are made where they are missing. Raises: ConfigError, KeyFileError."""
+    """The public key of the agent of that home; both are made where they are missing.
+
+    Raises: ConfigError, KeyFileError.
+    """
     try:
         for directory, mode in ((home, 0o755), (home / "priv", 0o700)):
             if not directory.is_dir():

@@ -1,7 +1,9 @@
-"""The agent's connection to its validator: dial as a signer does, over tcp or unix, and serve one request after the other. Moves bytes.
+"""The agent's connection to its validator: dial as a signer does, over tcp or unix, and serve one
+request after the other. Moves bytes.
 
-Pings and the public key are answered here; a request for a signature goes up, and its answer comes back through deliver(). The plain ones are asked
-of a node, and answered, by the core where it has a lane (csrc/relay.h): then both are told here afterwards.
+Pings and the public key are answered here; a request for a signature goes up, and its answer comes
+back through deliver(). The plain ones are asked of a node, and answered, by the core where it has a
+lane (csrc/relay.h): then both are told here afterwards.
 """
 
 import asyncio
@@ -36,7 +38,9 @@ class Above(Protocol):
     """What a validator's connection asks the agent for."""
 
     def route(self) -> tuple[NodeLane | None, int]:
-        """The lane of the node that a plain request goes to now, and under which number; None: let it come through on_question()."""
+        """The lane of the node that a plain request goes to now, and under which number; None: let
+        it come through on_question().
+        """
         ...
 
     def on_asked(self) -> None:
@@ -48,11 +52,15 @@ class Above(Protocol):
         ...
 
     def on_public_key(self) -> None:
-        """Take up a request for the public key, as on_question() does; answer_public_key() answers it."""
+        """Take up a request for the public key, as on_question() does;
+        answer_public_key() answers it.
+        """
         ...
 
     def on_bytes_refused(self) -> None:
-        """It asked for a signature of bytes that are no vote, and was refused; nothing is to be answered."""
+        """It asked for a signature of bytes that are no vote, and was refused; nothing
+        is to be answered.
+        """
         ...
 
     def on_gone(self) -> None:
@@ -192,7 +200,10 @@ class ValidatorEnd:
             self.answer_public_key(public_key)
 
     def judge(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """Whether that is an answer to it; then the frame is to be delivered. See interface.Session.answer_relayed()."""
+        """Whether that is an answer to it; then the frame is to be delivered.
+
+        See interface.Session.answer_relayed().
+        """
         return self._session.answer_relayed(public_key, untrusted_answer) if self._session is not None else None
 
     def deliver(self, frame: bytes) -> None:
@@ -248,7 +259,10 @@ class ValidatorEnd:
             self._serve(found if isinstance(found, Request) else None)
 
     def _turn(self, connection: socket.socket, session: Session) -> Request | Turn:
-        """Receive once. Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.EndLane."""
+        """Receive once.
+
+        Raises: BlockingIOError, EOFError, OSError, ProtocolError; see interface.EndLane.
+        """
         if self._lane is not None:
             return self._lane.turn(*self._above.route())
         size = connection.recv_into(session.inbox)
@@ -297,7 +311,8 @@ class ValidatorEnd:
             self._answer_here(session.answer_error(int(Reason.BYTES_NOT_ALLOWED), BYTES_REFUSED))
             self._above.on_bytes_refused()
             if not self._told_of_bytes:
-                self._told_of_bytes = True  # once a connection: a validator may ask with every block
+                # once a connection: a validator may ask with every block
+                self._told_of_bytes = True
                 self._log.info("bytes refused", validator=str(self.entry.address), chain=self.entry.chain_id)
         else:
             raise ProtocolError(f"the validator sends {kind.name.lower()}, which no validator does")

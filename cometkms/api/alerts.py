@@ -26,9 +26,8 @@ from cometkms.wire.why import CONFIGURED, PeerCode
 _WINDOW_S: Final = 60.0  # of latencies and syncs
 _SAMPLES_MIN: Final = 10  # fewer have no 99th percentile
 _SLOW_MIN: Final = 2  # one slow sample is an accident
-_DISK_UNKNOWN_S: Final = (
-    0.020  # the bound of a disk that has not shown yet what it can: a common cloud disk stays below
-)
+# the bound of a disk that has not shown yet what it can: a common cloud disk stays below
+_DISK_UNKNOWN_S: Final = 0.020
 _DISK_MIN_S: Final = 0.005  # … and of the quickest disk: less delays no vote
 _DISK_MAX_S: Final = 0.050  # … and of the slowest: whatever it has shown, this is felt
 _DISK_FACTOR: Final = 10.0  # slow is a disk that takes so many times what it took before
@@ -36,7 +35,8 @@ _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
 AGENT_PREFIX: Final = "agent:"  # of an address that is an agent's name
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
-_CONFLICTS: Final = frozenset({"conflict", "burnt"})  # not OLDER_REASONS: a validator that replays its log asks so
+# not OLDER_REASONS: a validator that replays its log asks so
+_CONFLICTS: Final = frozenset({"conflict", "burnt"})
 _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
 
 

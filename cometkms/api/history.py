@@ -133,9 +133,8 @@ class History:
         self._counted = Counted()
         self._signed = 0
         self._second_at: float | None = None
-        self._minute: deque[tuple[float, Counted]] = (
-            deque()
-        )  # what was counted at the end of each of the last 60 seconds
+        # what was counted at the end of each of the last 60 seconds
+        self._minute: deque[tuple[float, Counted]] = deque()
 
     def sample(self, status: Status, now: float) -> bool:
         """Whether something happened that a reader wants to see at once. now: UNIX seconds."""

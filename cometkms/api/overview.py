@@ -1,4 +1,6 @@
-"""The top of the status page: how the node stands, its figures, what needs a person, what happened, the timeline."""
+"""The top of the status page: how the node stands, its figures, what needs a person, what happened,
+the timeline.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

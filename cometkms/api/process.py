@@ -50,7 +50,8 @@ def run(context: ChildContext, parts: ApiParts) -> int:
 
     log = parts.log.bind(immediate=False, module="api")
     listener = bind(parts.settings.http_addr.host, parts.settings.http_addr.port)
-    board = ShapedBoard(cast("BoardReader", parts.board))  # what a section holds is its writer's word
+    # what a section holds is its writer's word
+    board = ShapedBoard(cast("BoardReader", parts.board))
 
     calm = CalmLog(log, time.monotonic)  # strangers choose how often they ask
 

@@ -84,7 +84,8 @@ class BoundedH11(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self.app_state = {**self.app_state, STREAM_BOUNDS: self}  # the application finds it in its scope's state
+        # the application finds it in its scope's state
+        self.app_state = {**self.app_state, STREAM_BOUNDS: self}
         if len(self.connections) > CONNECTIONS_MAX and not self._make_room():
             transport.abort()
         else:

@@ -195,7 +195,8 @@ def _of_the_living(sections: Sections, beat_ages_s: Mapping[str, float | None]) 
 
 def _hardening(sections: Sections) -> list[MeasureReport]:
     """Every process's own words, in the order of the sections."""
-    reports = cast("Mapping[str, Mapping[str, list[MeasureReport]] | None]", sections)  # each may hold them
+    # each may hold them
+    reports = cast("Mapping[str, Mapping[str, list[MeasureReport]] | None]", sections)
     return [one for section in reports.values() for one in (section or {}).get("hardening", [])]
 
 

@@ -215,7 +215,8 @@ def _lengths(paper: _Paper, pauses: Sequence[Pause]) -> None:
         length = len(words) * _HEAVY
         left, width = _extent(paper, pause)
         place = min(max(0.0, left + width / 2 - length / 2), free_to - length)
-        if place < 0 or place + length < left - length:  # no room, or too far away from what it is about
+        # no room, or too far away from what it is about
+        if place < 0 or place + length < left - length:
             continue
         paper.add(_text(place + length / 2, paper.y + 10, words, "gap", anchor="middle"))
         free_to = place - 8

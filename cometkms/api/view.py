@@ -1,4 +1,6 @@
-"""What the status page shows of one moment, and how its parts write tables, states, times and places."""
+"""What the status page shows of one moment, and how its parts write tables, states,
+times and places.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

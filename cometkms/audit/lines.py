@@ -13,7 +13,8 @@ So a line cannot be changed, moved, doubled or left out without a line whose has
     dropped   so many decisions are missing here         unsynced  the lines before may not survive a power cut
     signed, repeated, refused, unanswered                a decision
     signed_bytes, refused_bytes                          likewise, of bytes that are no vote
-    folded    so many requests more were refused, or not answered, for that reason; without one: so many more were answered again
+    folded    so many requests more were refused, or not answered, for that reason; without one: so
+              many more were answered again
 """
 
 import hashlib

@@ -85,9 +85,11 @@ class AuditLog:
         self._clock_ns = clock_ns
         self._life, self._number, self._ended = "", 0, True
         self._why = _NO_ROOM  # decisions are missing
-        self._full: list[tuple[Path, int]] = []  # the files before the current one, oldest first, and their sizes
+        # the files before the current one, oldest first, and their sizes
+        self._full: list[tuple[Path, int]] = []
         self._doomed: list[Path] = []
-        self._files: deque[_File] = deque()  # what is to be written; the last one is the current file
+        # what is to be written; the last one is the current file
+        self._files: deque[_File] = deque()
         self._cheap_bytes = 0  # of the current file
         self._appender = Appender(
             directory, disk or cast(Disk, os), lambda error: self._append("unsynced", why=_words(error))
@@ -261,7 +263,8 @@ class AuditLog:
         if noted.number <= self._number:
             return
         if outcome in _CHEAP and self._cheap_bytes >= self._file_bytes // 2:
-            self._why = _NO_SHARE  # its number is missing, and the next line that is written says how many are
+            # its number is missing, and the next line that is written says how many are
+            self._why = _NO_SHARE
             return
         self._miss(noted.number - self._number - 1)
         if outcome is Outcome.ENDED:

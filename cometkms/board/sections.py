@@ -104,17 +104,18 @@ class EventKind(StrEnum):
     STARTED = "started"
     LEADER = "leader"  # leader, term
     LEASE = "lease"  # granted
-    HANDING_OVER = "handing_over"  # reason, peer: this leader hands over by itself; peer "": it is left to the log
+    # reason, peer: this leader hands over by itself; peer "": it is left to the log
+    HANDING_OVER = "handing_over"
     ORDERED = "ordered"  # peer: that leader obeyed an order to hand over
     PREFERRED = "preferred"  # peer: that leader hands over to the node that leader_priority prefers
     PEER_CONNECTED = "peer_connected"  # peer
     PEER_DISCONNECTED = "peer_disconnected"  # peer, why, closed
     NODE_STATE = "node_state"  # state
     PEER_STATE = "peer_state"  # peer, state
-    SIGNED_AGAIN = (
-        "signed_again"  # chain, height, last_height, last_at, gap_ms: the first signature under another leader
-    )
-    HEIGHT_ADMITTED = "height_admitted"  # chain, height: an operator lets a chain sign as far away as that
+    # chain, height, last_height, last_at, gap_ms: the first signature under another leader
+    SIGNED_AGAIN = "signed_again"
+    # chain, height: an operator lets a chain sign as far away as that
+    HEIGHT_ADMITTED = "height_admitted"
     CHILD_RESTARTED = "child_restarted"  # child, why
     VALIDATOR_CONNECTED = "validator_connected"  # chain, addr
     VALIDATOR_LOST = "validator_lost"  # chain, addr, why

@@ -140,7 +140,8 @@ def _fields(value: dict[str, Any], wanted: Any, at: str, left_out: list[str]) ->
         {
             key: _fit(one, hints[key], f"{at}.{key}", left_out) if key in hints else one
             for key, one in value.items()
-            if one is not None or key not in hints or key in optional  # None: as if it were not there
+            # None: as if it were not there
+            if one is not None or key not in hints or key in optional
         }
     )
     return fitted if wanted.__required_keys__ <= fitted.keys() else _UNFIT

@@ -37,7 +37,8 @@ class Leads(StrEnum):
     """Who leads, as far as this node hears."""
 
     HERE = "this node"
-    WAITING = "this node, not signing yet"  # elected, and not allowed to sign: the lease is to come, or is over
+    # elected, and not allowed to sign: the lease is to come, or is over
+    WAITING = "this node, not signing yet"
     ELSEWHERE = "another node"
     NOBODY = "nobody"
     UNKNOWN = "not known"  # the state process does not answer
@@ -144,7 +145,8 @@ class Situation:
     why: str
     chains: tuple[ChainSituation, ...]
     failing: tuple[Failing, ...]
-    left: bool = False  # its epoch is sealed for others: what becomes of the cluster it does not see
+    # its epoch is sealed for others: what becomes of the cluster it does not see
+    left: bool = False
 
     @property
     def signs(self) -> Signs:
@@ -313,9 +315,9 @@ def _failing_document(failing: Failing) -> FailingReport:
     )
 
 
-_LEARNED_LATE_S: Final = (
-    2.0  # the state process learns of this node's own signatures a moment later: a later one is another node's
-)
+# the state process learns of this node's own signatures a moment later: a later one is another
+# node's
+_LEARNED_LATE_S: Final = 2.0
 _FINAL: Final = {reason.name.lower() for reason in Reason if reason in FINAL_REASONS}
 _NOBODY_SIGNS: Final = {
     Leads.WAITING: Signs.NOBODY,

@@ -36,7 +36,8 @@ _CONTENT_AT: Final = _WORD_BYTES + _HEAD.size
 _READ_TRIES: Final = 20
 _BEAT_BYTES: Final = 64  # a cache line
 _NOTES: Final = "notes"  # the supervisor's: from when on each child's heartbeat counts
-_AHEAD_MAX_NS: Final = 1_000_000_000  # CLOCK_MONOTONIC is one clock for all: a beat from the future was made up
+# CLOCK_MONOTONIC is one clock for all: a beat from the future was made up
+_AHEAD_MAX_NS: Final = 1_000_000_000
 
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
@@ -92,9 +93,11 @@ class Section(Generic[Document]):
             if sequence == 0:
                 return None
             size, check = _HEAD.unpack_from(memory, at + _WORD_BYTES)
-            if self._seen == (sequence, size, check):  # not the sequence alone, which a CPU may show before the content
+            # not the sequence alone, which a CPU may show before the content
+            if self._seen == (sequence, size, check):
                 return self._document
-            if sequence % 2 == 0 and 0 < size <= BOARD_SECTION_BYTES - _CONTENT_AT:  # 0: the head is not here yet
+            # 0: the head is not here yet
+            if sequence % 2 == 0 and 0 < size <= BOARD_SECTION_BYTES - _CONTENT_AT:
                 data = bytes(memory[at + _CONTENT_AT : at + _CONTENT_AT + size])
                 if words[at // _WORD_BYTES] == sequence and zlib.crc32(data) == check:
                     self._seen, self._document = (sequence, size, check), _document(data)

@@ -1,7 +1,8 @@
 """The `cmkms` command: one file per command, the only importer of click.
 
-`commands` has the list of them; it is imported when something else than the plain `cmkms agent --home DIR` is asked for: while an agent
-starts, its validator waits, and the library for command lines would be a fifth of what that start computes.
+`commands` has the list of them; it is imported when something else than the plain `cmkms agent
+--home DIR` is asked for: while an agent starts, its validator waits, and the library for command
+lines would be a fifth of what that start computes.
 """
 
 import sys
@@ -11,7 +12,10 @@ from cometkms.ipc.descriptors import open_standard
 
 
 def main() -> None:
-    """The console script. Errors of the operator's are one message and an exit code; bugs are a traceback and 70."""
+    """The console script.
+
+    Errors of the operator's are one message and an exit code; bugs are a traceback and 70.
+    """
     open_standard()
     home = plain_home(sys.argv[1:])
     try:

@@ -11,7 +11,9 @@ from cometkms.cli.output import say, show_json
 @home_option
 @click.pass_context
 def command(context: click.Context, home: str | None) -> int | None:  # noqa: ARG001
-    """Run the agent of this home beside a validator, until SIGTERM or Ctrl-C. It asks every node, so that a host that vanishes costs a moment.
+    """Run the agent of this home beside a validator, until SIGTERM or Ctrl-C.
+
+    It asks every node, so that a host that vanishes costs a moment.
 
     Without a command it runs; `init` makes its home.
 
@@ -47,7 +49,8 @@ def init(
     metrics_addr: str | None,
     as_json: bool,
 ) -> None:
-    """Make an agent's key and agent.toml where they are missing, and print the line that the nodes' settings need.
+    """Make an agent's key and agent.toml where they are missing, and print the line that the nodes'
+    settings need.
 
     \b
     Example:

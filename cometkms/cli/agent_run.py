@@ -7,7 +7,9 @@ from cometkms.cli.loading import loading
 
 
 def plain_home(arguments: Sequence[str]) -> Path | None:
-    """The home that `agent --home DIR` names, absolute; None for every other command line, which click is to read."""
+    """The home that `agent --home DIR` names, absolute; None for every other command line, which
+    click is to read.
+    """
     match list(arguments):
         case ["agent", "--home", text] if text and not text.startswith("-"):
             return Path(text).expanduser().absolute()
@@ -16,7 +18,10 @@ def plain_home(arguments: Sequence[str]) -> Path | None:
 
 
 def run_agent(home: Path) -> int:
-    """Run the agent of that home until it is told to stop; the exit code. Raises: CometKMSError when it cannot start."""
+    """Run the agent of that home until it is told to stop; the exit code.
+
+    Raises: CometKMSError when it cannot start.
+    """
     with loading():
         from cometkms.agent.config import load
         from cometkms.agent.process import run

@@ -27,10 +27,13 @@ def command() -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def test(home: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """Send a test to the address of this home's settings, and say what came back. Exit code 1 if the receiver did not take it.
+    """Send a test to the address of this home's settings, and say what came back.
 
-    The node need not run. It goes the way of the node's own notices (name, TLS, certificate, answer), but from this command's process:
-    what a running node last delivered is in `cmkms status --json`, `webhook`.
+    Exit code 1 if the receiver did not take it.
+
+    The node need not run. It goes the way of the node's own notices (name, TLS, certificate,
+    answer), but from this command's process: what a running node last delivered is in `cmkms status
+    --json`, `webhook`.
 
     \b
     Example:

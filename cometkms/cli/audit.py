@@ -34,7 +34,10 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("audit", epilog=_EXIT_CODES)
 def command() -> None:
-    """What was signed, refused and not answered, and whether the record of it is whole. Reads files only: the node may run."""
+    """What was signed, refused and not answered, and whether the record of it is whole.
+
+    Reads files only: the node may run.
+    """
 
 
 @command.command("verify", epilog=_EXIT_CODES)
@@ -51,10 +54,12 @@ def verify_command(
     expected: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Check every line of every file, and that no place has two signatures. Works on a running node and on copied files.
+    """Check every line of every file, and that no place has two signatures.
 
-    What it prints as head, noted down elsewhere, is what --expect holds a later log against: nothing else shows
-    that lines were cut off at the end.
+    Works on a running node and on copied files.
+
+    What it prints as head, noted down elsewhere, is what --expect holds a later log against:
+    nothing else shows that lines were cut off at the end.
 
     \b
     Examples:
@@ -102,7 +107,9 @@ def show(
     tail: int | None,
     as_json: bool,
 ) -> None:
-    """Show decisions, oldest first; without a filter the log's own lines too. Nothing is verified here.
+    """Show decisions, oldest first; without a filter the log's own lines too.
+
+    Nothing is verified here.
 
     \b
     Examples:
@@ -145,7 +152,8 @@ def _filter(height: int | None, chain: str | None, outcome: str | None) -> Calla
 
 
 def _lines(directory: Path, height: int | None, wanted: Callable[[Line], bool]) -> Iterator[Line]:
-    needle = b"" if height is None else b'"height":%d,' % height  # cheaper than to parse all of them
+    # cheaper than to parse all of them
+    needle = b"" if height is None else b'"height":%d,' % height
     for path in files_in(directory):
         for line in lines_of(path, lambda text: needle in text):
             if wanted(line):

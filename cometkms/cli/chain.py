@@ -33,7 +33,9 @@ from cometkms.store.reset import reset_mark
 
 @click.group("chain")
 def command() -> None:
-    """A chain that goes on under another id, is far above the last signature, or must be begun anew."""
+    """A chain that goes on under another id, is far above the last signature, or must
+    be begun anew.
+    """
 
 
 _height = click.option(
@@ -64,12 +66,14 @@ def admit(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Tell the running node of this home that the chain has come to height H, farther up than it finds plausible.
+    """Tell the running node of this home that the chain has come to height H, farther up than it
+    finds plausible.
 
-    A node refuses a height that no chain can have come to since the last signature it knows of (reason `jump`). That is so when its clock or
-    its state file's time is wrong, or when a validator asks for what is not there. Where the chain is at H, say so on every node: a
-    majority must find it plausible, whoever leads among them. It lowers nothing and lets nothing be signed twice, and it is forgotten when the
-    node stops.
+    A node refuses a height that no chain can have come to since the last signature it knows of
+    (reason `jump`). That is so when its clock or its state file's time is wrong, or when a
+    validator asks for what is not there. Where the chain is at H, say so on every node: a majority
+    must find it plausible, whoever leads among them. It lowers nothing and lets nothing be signed
+    twice, and it is forgotten when the node stops.
 
     \b
     Examples:
@@ -109,7 +113,9 @@ def admit(
 
 
 def _admitted(answer: dict[str, Any], chain_id: str, *, changed: bool) -> dict[str, Any]:
-    """`reach`: up to which height the node finds the chain plausible now; `quorum` of `size` nodes must."""
+    """`reach`: up to which height the node finds the chain plausible now; `quorum` of
+    `size` nodes must.
+    """
     return {"chain_id": chain_id, "changed": changed} | {
         key: answer.get(key) for key in ("node_id", "reach", "mark", "signed", "quorum", "size")
     }
@@ -132,10 +138,12 @@ def reset(
     yes_height: int | None,
     as_json: bool,
 ) -> None:
-    """Lower the mark of a chain to its head H: for a mark that is far above the chain, or a chain begun anew under the same id.
+    """Lower the mark of a chain to its head H: for a mark that is far above the chain, or a chain
+    begun anew under the same id.
 
-    Every place up to H is burnt, and everything above may be signed. ALL nodes must be stopped, and the command given on each before any is
-    started. H is the chain's head, or a little more; --rpc checks it. What was there is kept beside it.
+    Every place up to H is burnt, and everything above may be signed. ALL nodes must be stopped, and
+    the command given on each before any is started. H is the chain's head, or a little more; --rpc
+    checks it. What was there is kept beside it.
 
     \b
     Examples:
@@ -222,10 +230,13 @@ def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do it. Without this nothing is changed.")
 @_as_json
 def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool, as_json: bool) -> None:  # noqa: ARG001
-    """Let this home's key sign for another chain id, after an upgrade that changed it. The node must be stopped; on every node.
+    """Let this home's key sign for another chain id, after an upgrade that changed it.
 
-    What was signed under the old id stays in the promise store, for ever: going back later goes on above it. The new id begins at
-    0, or where it stood if this home knows it. Then set chain_id in config.toml, on every node, and start them.
+    The node must be stopped; on every node.
+
+    What was signed under the old id stays in the promise store, for ever: going back later goes on
+    above it. The new id begins at 0, or where it stood if this home knows it. Then set chain_id in
+    config.toml, on every node, and start them.
 
     \b
     Examples:
@@ -245,7 +256,9 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
             err=as_json,
         )
         say(f"{new}  begins at {_place(after)}", err=as_json)
-        if yes:  # a copy first, then the new one in its place: interrupted anywhere a state file is there, and the same command goes on
+        # a copy first, then the new one in its place: interrupted anywhere a state file is there,
+        # and the same command goes on
+        if yes:
             write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
             state_file.save(chain.state_file, after)
     if as_json:
@@ -274,7 +287,10 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
 
 
 def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Watermark, Watermark]:
-    """Where both ids stand. Raises: StateError unless the store holds everything that the state file shows."""
+    """Where both ids stand.
+
+    Raises: StateError unless the store holds everything that the state file shows.
+    """
     core = choose.load()
     public_key = load_public_key(chain.key_file)
     files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
@@ -305,7 +321,9 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
 
 
 def _refuse_forgotten(state_path: Path, store: Path, new: str, held: Watermark, *, alone: bool) -> None:
-    """A store that was made anew while the home signed for another id does not know how far it had come under this one. Raises: StateError."""
+    """A store that was made anew while the home signed for another id does not know how far it had
+    come under this one. Raises: StateError.
+    """
     core = choose.load()
     start = (
         ""

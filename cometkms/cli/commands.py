@@ -45,7 +45,9 @@ _MODULES: Final = {
 
 
 class _Commands(click.Group):
-    """Imports a command's module when the command is asked for: what `cmkms status` needs is there in a third of the time."""
+    """Imports a command's module when the command is asked for: what `cmkms status` needs is there
+    in a third of the time.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_MODULES)
@@ -88,7 +90,10 @@ def _is_of_output(error: OSError) -> bool:
 
 
 def tell(error: Exception) -> int:
-    """Say what went wrong; the exit code. A disk that is full or fails is said to be that, whatever stumbled over it."""
+    """Say what went wrong; the exit code.
+
+    A disk that is full or fails is said to be that, whatever stumbled over it.
+    """
     if isinstance(error, OSError) and _is_of_output(error):
         say_error(CometKMSError(f"standard output cannot be written: {said(error)}"))
         return 1
@@ -100,7 +105,8 @@ def tell(error: Exception) -> int:
     if isinstance(error, CometKMSError):
         say_error(error)
         return error.exit_code
-    if isinstance(error, OSError):  # of the machine, and no command foresaw it: words, and what it is about
+    # of the machine, and no command foresaw it: words, and what it is about
+    if isinstance(error, OSError):
         say_error(CometKMSError(f"{place_of(error)}: {said(error)}"))
         return 1
     traceback.print_exception(error)
@@ -108,7 +114,10 @@ def tell(error: Exception) -> int:
 
 
 def run() -> int:
-    """Run the command that the arguments name; its exit code. Raises: whatever stopped it, for tell()."""
+    """Run the command that the arguments name; its exit code.
+
+    Raises: whatever stopped it, for tell().
+    """
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

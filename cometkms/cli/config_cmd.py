@@ -29,9 +29,12 @@ def command() -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON: what is taken, or every fault.")
 def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
-    """Whether a start would take this home's settings: config.toml and the variables. Exit code 3 with every fault, a line each, if not.
+    """Whether a start would take this home's settings: config.toml and the variables.
 
-    Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and network, too.
+    Exit code 3 with every fault, a line each, if not.
+
+    Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and
+    network, too.
 
     \b
     Example:
@@ -69,9 +72,11 @@ def _check_as_json(warnings: list[str]) -> int:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """Every setting that a start would take from this home, and where it comes from: a variable, config.toml, or the default.
+    """Every setting that a start would take from this home, and where it comes from: a variable,
+    config.toml, or the default.
 
-    What a running node was given by flags is not seen here. Passphrases are never shown, only where they come from.
+    What a running node was given by flags is not seen here. Passphrases are never shown, only where
+    they come from.
 
     \b
     Examples:
@@ -100,10 +105,13 @@ def _shown(value: str | bool | list[str]) -> str:
 @node_id_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """What the nodes of a cluster must agree on. The output is the same on every node of a right configuration; no secrets are in it.
+    """What the nodes of a cluster must agree on.
 
-    Reads files only: it works while the node runs, and before its first start. Nodes with different digests refuse each other;
-    different chains or keys are warned of, and the promises of one are refused by the other.
+    The output is the same on every node of a right configuration; no secrets are in it.
+
+    Reads files only: it works while the node runs, and before its first start. Nodes with different
+    digests refuse each other; different chains or keys are warned of, and the promises of one are
+    refused by the other.
 
     \b
     Examples:
@@ -125,7 +133,10 @@ def digest(home: str | None, node_id: str | None, as_json: bool) -> None:  # noq
 
 
 def agreement(settings: Settings) -> dict[str, Any]:
-    """Digest, epoch, members with their identity keys, chains with their keys' addresses, lease. Raises: KeyFileError, StateError."""
+    """Digest, epoch, members with their identity keys, chains with their keys' addresses, lease.
+
+    Raises: KeyFileError, StateError.
+    """
     files = files_of(settings)
     epoch = read_epoch(files)
     keys: dict[str, bytes] = {}

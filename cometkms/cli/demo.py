@@ -17,9 +17,12 @@ import click
     "--agent", is_flag=True, help="Put an agent between the nodes and the validator; f then freezes the leader's host."
 )
 def command(seconds: float, kill_every: float | None, agent: bool) -> int:
-    """Three nodes on throw-away keys sign for a built-in validator that verifies every signature. Leaves nothing behind.
+    """Three nodes on throw-away keys sign for a built-in validator that verifies every signature.
 
-    At a terminal: k kills the leader (kill -9), starts it again and shows how long signing stopped; t hands the leadership over; q quits.
+    Leaves nothing behind.
+
+    At a terminal: k kills the leader (kill -9), starts it again and shows how long signing stopped;
+    t hands the leadership over; q quits.
 
     \b
     Examples:

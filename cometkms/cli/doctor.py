@@ -51,10 +51,13 @@ def command(
     http_addr: str | None,
     as_json: bool,
 ) -> int:
-    """Examine this home: before a start, beside a running node, or after something went wrong. Changes nothing.
+    """Examine this home: before a start, beside a running node, or after something went wrong.
 
-    One line per finding: how bad, where, what, and the cure. `ok` and `note` are fine; `WARN` is not as it should be; `FAIL` keeps the
-    node from signing, or from signing safely. Exit code 0 when nothing warns or fails, else 1.
+    Changes nothing.
+
+    One line per finding: how bad, where, what, and the cure. `ok` and `note` are fine; `WARN` is
+    not as it should be; `FAIL` keeps the node from signing, or from signing safely. Exit code 0
+    when nothing warns or fails, else 1.
 
     \b
     Examples:

@@ -54,11 +54,13 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Rehearse the loss of the leader on a running cluster: hand the leadership over, then stop and start the leader, and measure.
+    """Rehearse the loss of the leader on a running cluster: hand the leadership over, then stop and
+    start the leader, and measure.
 
-    Any node's machine will do; that node watches and is not restarted. Refuses unless the cluster is whole: every member connected and
-    complete, every validator connected, a fresh signature on every chain, no alert. In the end the first leader leads again. Ctrl-C
-    stops after the step that is under way. Exit code 0 only if every step went well and no height was missed.
+    Any node's machine will do; that node watches and is not restarted. Refuses unless the cluster
+    is whole: every member connected and complete, every validator connected, a fresh signature on
+    every chain, no alert. In the end the first leader leads again. Ctrl-C stops after the step that
+    is under way. Exit code 0 only if every step went well and no height was missed.
 
     \b
     Examples:
@@ -142,7 +144,10 @@ class _Run:
             return str(error)
 
     def go(self, drill: Drill) -> None:
-        """Work until the drill is done. A first Ctrl-C lets it end well; a second one ends this command at once."""
+        """Work until the drill is done.
+
+        A first Ctrl-C lets it end well; a second one ends this command at once.
+        """
         since = drill.first.next
         told = (0, "")
         while drill.phase is not Phase.DONE:

@@ -55,7 +55,10 @@ def seal_options(whose: str) -> Callable[[F], F]:
 
 @click.group("epoch")
 def command() -> None:
-    """Change the members of a cluster. A majority of the old members is sealed; the new ones begin from their seals."""
+    """Change the members of a cluster.
+
+    A majority of the old members is sealed; the new ones begin from their seals.
+    """
 
 
 @command.command("show")
@@ -63,7 +66,9 @@ def command() -> None:
 @node_id_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """This node's epoch, its members and its state. Works while the node runs, and when it is stopped.
+    """This node's epoch, its members and its state.
+
+    Works while the node runs, and when it is stopped.
 
     \b
     Example:
@@ -81,9 +86,12 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
 
 
 def running_here(node_id: str | None) -> dict[str, Any] | None:
-    """What the node says; None when none runs here. `others`: the id and state of each other member, and whether it is there and whole.
+    """What the node says; None when none runs here.
 
-    One that has just been started does not listen yet: while a process holds the home it is asked again, as long as an answer may take.
+    `others`: the id and state of each other member, and whether it is there and whole.
+
+    One that has just been started does not listen yet: while a process holds the home it is asked
+    again, as long as an answer may take.
     """
     deadline = time.monotonic() + CONTROL_TIMEOUT_S
     while True:
@@ -151,13 +159,17 @@ def seal(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """End this node's part in its epoch: its store refuses everything further, for ever. Prints its seal, one line; again when it is sealed.
+    """End this node's part in its epoch: its store refuses everything further, for ever.
 
-    Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal names who follows, and cannot be made again
-    for others. Seal a node while it runs, if it can run: its seal then vouches for all that it promised. It stays up, and signs no more.
+    Prints its seal, one line; again when it is sealed.
 
-    A stopped node that was recovered with a height (cmkms recover), and has met no other member since, is sealed only with the seals of those
-    that it did not meet: they say which store of it they knew last.
+    Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal
+    names who follows, and cannot be made again for others. Seal a node while it runs, if it can
+    run: its seal then vouches for all that it promised. It stays up, and signs no more.
+
+    A stopped node that was recovered with a height (cmkms recover), and has met no other member
+    since, is sealed only with the seals of those that it did not meet: they say which store of it
+    they knew last.
 
     \b
     Examples:
@@ -192,7 +204,8 @@ def seal_document(seal: epochs.Seal) -> dict[str, Any]:
 def seal_here(
     node_id: str | None, following: tuple[str, ...], yes: bool, others: Sequence[epochs.Seal] = ()
 ) -> epochs.Seal:
-    """This home's seal, by the node that runs in it or from its files, for which the `others`' seals speak, too.
+    """This home's seal, by the node that runs in it or from its files, for which the `others`'
+    seals speak, too.
 
     Raises: StateError, BusyError, OperatorError, Abort.
     """
@@ -263,14 +276,19 @@ def begin(
     yes_height: Heights | None,
     as_json: bool,
 ) -> None:
-    """Make this node's store for the next epoch, from the seals of a majority of the old members. The node must be stopped.
+    """Make this node's store for the next epoch, from the seals of a majority of the old members.
 
-    Run it with the same seals on a majority of the new members, or more; the others may be started empty then, and read what they need. The
-    peer list must name exactly the members whom the seals name. Places that an old member had promised are burnt unless their signature is
-    known. An old store is kept beside the new one. Never a second time on one member: a node that lost its store is started, and recovers.
+    The node must be stopped.
 
-    Where the seals cannot show all that was signed (a stopped member was sealed, and another gave no seal), it says so and demands a height:
-    the chain's head + 1, read now from two nodes you trust, plus a margin. Nothing is signed at or below it, ever again.
+    Run it with the same seals on a majority of the new members, or more; the others may be started
+    empty then, and read what they need. The peer list must name exactly the members whom the seals
+    name. Places that an old member had promised are burnt unless their signature is known. An old
+    store is kept beside the new one. Never a second time on one member: a node that lost its store
+    is started, and recovers.
+
+    Where the seals cannot show all that was signed (a stopped member was sealed, and another gave
+    no seal), it says so and demands a height: the chain's head + 1, read now from two nodes you
+    trust, plus a margin. Nothing is signed at or below it, ever again.
 
     \b
     Examples:

@@ -27,10 +27,11 @@ _KNOWN_MAX: Final = 4096  # events that were printed: many times what a node sho
 @click.option("--follow", "-f", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool) -> int:  # noqa: ARG001
-    """What happened lately, as this home's node saw it: who led, who came and went, refusals, alerts, processes that ended. Times are UTC.
+    """What happened lately, as this home's node saw it: who led, who came and went, refusals,
+    alerts, processes that ended. Times are UTC.
 
-    The newest 64 of the ten minutes and more that a node remembers; the node's log has all of it. With --follow a node that goes away is
-    waited for, and the events go on when it is back.
+    The newest 64 of the ten minutes and more that a node remembers; the node's log has all of it.
+    With --follow a node that goes away is waited for, and the events go on when it is back.
 
     \b
     Examples:
@@ -78,7 +79,10 @@ def _print_news(news: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def news_of(document: Mapping[str, Any], known: dict[str, None]) -> list[dict[str, Any]]:
-    """The events of a status that were not known, oldest first, each with its node and its words. `known` learns them."""
+    """The events of a status that were not known, oldest first, each with its node and its words.
+
+    `known` learns them.
+    """
     me = str((document.get("node") or {}).get("id") or "this node")
     found = []
     for untrusted in document.get("events") or []:

@@ -43,7 +43,10 @@ _OFF_CLUSTER: Final = "every member stays stopped or sealed; the epoch that the 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where the other signer expects its files. `is_json`: the key in CometBFT's form. `laddr_in`: the config.toml that bars it from signing."""
+    """Where the other signer expects its files.
+
+    `is_json`: the key in CometBFT's form. `laddr_in`: the config.toml that bars it from signing.
+    """
 
     key_path: Path
     state_path: Path
@@ -78,11 +81,15 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Write this node's key and watermark as another signer's files. Shows what it would do; --yes does it. The node must be stopped.
+    """Write this node's key and watermark as another signer's files.
 
-    The watermark is the highest place that was ever promised, signed or not. What a cluster promised is known to a majority of it: it is
-    sealed first (`cmkms epoch seal`), and can sign no more. Where its seals cannot show everything, --min-height is demanded. DIR is the
-    other signer's home, or any directory; a key there is never overwritten and a state there never lowered.
+    Shows what it would do; --yes does it. The node must be stopped.
+
+    The watermark is the highest place that was ever promised, signed or not. What a
+    cluster promised is known to a majority of it: it is sealed first (`cmkms epoch
+    seal`), and can sign no more. Where its seals cannot show everything, --min-height
+    is demanded. DIR is the other signer's home, or any directory; a key there is never
+    overwritten and a state there never lowered.
 
     \b
     Examples:
@@ -138,7 +145,8 @@ def _target(kind: str, directory: Path, chain: Chain) -> _Target:
 def _refuse_type(kind: str, target: _Target, chain: Chain) -> None:
     """Raises: KeyFileError where the other signer's file would be taken for a key of another type.
 
-    tmkms's own form is 32 bytes without a word of what they are, and it reads an ed25519 key in them: another validator's, for the chain.
+    tmkms's own form is 32 bytes without a word of what they are, and it reads an ed25519 key in
+    them: another validator's, for the chain.
     """
     key_type = type_of(load_public_key(chain.key_file))
     if kind != "tmkms" or key_type is ED25519:
@@ -154,7 +162,10 @@ def _refuse_type(kind: str, target: _Target, chain: Chain) -> None:
 
 
 def _promised(settings: Settings, chain: Chain, seal_files: tuple[Path, ...], heights: Heights | None) -> Watermark:
-    """The highest place that was promised for the chain, by anybody. Raises: StateError, BusyError, StoreFailure."""
+    """The highest place that was promised for the chain, by anybody.
+
+    Raises: StateError, BusyError, StoreFailure.
+    """
     files = files_of(settings)
     target = files.chains[settings.chains.index(chain)]
     if heights is not None:
@@ -235,7 +246,9 @@ def _document(
 
 
 def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, source: PassphraseSource | None) -> None:
-    """The watermark first, as in an import; `mark` None leaves what is there. From here on this home does not start.
+    """The watermark first, as in an import; `mark` None leaves what is there.
+
+    From here on this home does not start.
 
     Raises: KeyFileError, StateError, StoreFailure.
     """
@@ -251,15 +264,18 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
         else opened(chain.key_file, sealed, source) as material
     ):
         key_is_there = target.key_path.exists()
-        note = note_export(chain.state_file, chain.id, kind, target.state_path)  # before anything leaves
+        # before anything leaves
+        note = note_export(chain.state_file, chain.id, kind, target.state_path)
         try:
             if mark is not None:
                 write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
             if not key_is_there:
                 _write_key(target, material)
         except BaseException:
-            if key_is_there or not os.path.lexists(target.key_path):  # no key left: this home may go on as before
-                with contextlib.suppress(CometKMSError, OSError):  # then it stays, and a start says what to do
+            # no key left: this home may go on as before
+            if key_is_there or not os.path.lexists(target.key_path):
+                # then it stays, and a start says what to do
+                with contextlib.suppress(CometKMSError, OSError):
                     note.take_back()
             raise
 

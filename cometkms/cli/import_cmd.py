@@ -38,8 +38,9 @@ READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What would be written. `known`, `mark`: of this home before and after. `key`, `identity`: None where
-    one is there already, or not known."""
+    """What would be written. `known`, `mark`: of this home before and after. `key`, `identity`:
+    None where one is there already, or not known.
+    """
 
     old: OldSigner
     files: NodeFiles
@@ -95,11 +96,15 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Bring another signer's key and watermark into this home. Shows what it would do; --yes does it. The node must be stopped.
+    """Bring another signer's key and watermark into this home.
 
-    PATH is the home of the old signer; of every node of it, where there are several. A key is never overwritten, the watermark never goes
-    below what either side knows, and the old signer's files are only read. Their paths are resolved as the old signer resolves them; what is
-    not understood, what lies higher beside them and what may have gone further is told, and decided by --min-height.
+    Shows what it would do; --yes does it. The node must be stopped.
+
+    PATH is the home of the old signer; of every node of it, where there are several. A key is never
+    overwritten, the watermark never goes below what either side knows, and the old signer's files
+    are only read. Their paths are resolved as the old signer resolves them; what is not understood,
+    what lies higher beside them and what may have gone further is told, and decided by
+    --min-height.
 
     \b
     Examples:
@@ -115,7 +120,8 @@ def command(
         raise ConfigError("--min-height and --never-signed contradict each other", cure="the one that is true")
     homes = {path.resolve(): path for path in (one.expanduser().absolute() for one in paths)}
     typed = min_height is not None or never_signed
-    asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)  # a home given twice is one
+    # a home given twice is one
+    asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)
     old = READERS[kind](asked)
     address = parse_rpc(rpc) if rpc else None
     public_key = _public_key(chain, old)
@@ -138,7 +144,8 @@ def command(
             say("Nothing was changed. The same command with --yes writes it.")
         return
     with locked_home(chosen_home()):
-        written = _document(kind, settings, chain, plan, doubts, done=True)  # as planned: afterwards the key is there
+        # as planned: afterwards the key is there
+        written = _document(kind, settings, chain, plan, doubts, done=True)
         _write(chain, plan)
     if as_json:
         show_json(written)
@@ -253,7 +260,9 @@ def _document(
 
 
 def _write(chain: Chain, plan: _Plan) -> None:
-    """The watermark first: a key without one starts nothing, and a watermark without a key does no harm."""
+    """The watermark first: a key without one starts nothing, and a watermark without a
+    key does no harm.
+    """
     for path in (chain.state_file, chain.key_file):
         make_directory(path.parent)
     raise_mark(plan.files, plan.target, plan.marks, choose.load())

@@ -76,7 +76,8 @@ def command(
     made_files, kept_files = [str(one) for one in result.made], [str(one) for one in result.kept]
     if new_key:
         state_file.save(state_path, Watermark())
-        with discarding(state_path):  # without its key it would keep the same command from being given again
+        # without its key it would keep the same command from being given again
+        with discarding(state_path):
             write_key(key_path, new_seed(wanted), wanted)
         made_files += [str(key_path), str(state_path)]
     if as_json:

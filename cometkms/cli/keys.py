@@ -99,7 +99,9 @@ def show(home: str | None, chain_id: str | None, prefix: str, as_json: bool) -> 
 @type_option("of the new key", default=ED25519.name, show_default=True)
 @json_option("The new key, without its secret,")
 def new(home: str | None, chain_id: str | None, key_type: str, as_json: bool) -> None:  # noqa: ARG001
-    """Make a new key where the home expects one; never overwrites. The state file is made by `cmkms init --new-key`, or by hand.
+    """Make a new key where the home expects one; never overwrites.
+
+    The state file is made by `cmkms init --new-key`, or by hand.
 
     \b
     Examples:
@@ -123,9 +125,11 @@ def import_key(
     file: str,
     as_json: bool,
 ) -> None:
-    """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of its 32 or 64 bytes; "-" reads standard input. Never overwrites.
+    """Import a key: a priv_validator_key.json, plain or sealed, or base64 or hex of its 32 or 64
+    bytes; "-" reads standard input. Never overwrites.
 
-    The watermark does not come along: import it too (`cmkms state import`), and stop the old signer first. `cmkms import` brings both.
+    The watermark does not come along: import it too (`cmkms state import`), and stop the old signer
+    first. `cmkms import` brings both.
 
     \b
     Examples:
@@ -170,7 +174,8 @@ def encrypt(
 ) -> None:
     """Seal the key file with a passphrase (Argon2id, XChaCha20-Poly1305). The node must be stopped.
 
-    It then needs the passphrase at each start: key_passphrase_file and its like. Address and public key stay readable.
+    It then needs the passphrase at each start: key_passphrase_file and its like. Address and public
+    key stay readable.
 
     \b
     Examples:
@@ -215,7 +220,9 @@ def decrypt(
     passphrase_credential: str | None,
     as_json: bool,
 ) -> None:
-    """Take the passphrase off: the key file is plain again, as CometBFT writes it, mode 0600. The node must be stopped.
+    """Take the passphrase off: the key file is plain again, as CometBFT writes it, mode 0600.
+
+    The node must be stopped.
 
     \b
     Examples:

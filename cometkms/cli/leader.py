@@ -22,8 +22,8 @@ def command() -> None:
 @node_id_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, node_id: str | None, as_json: bool) -> int:  # noqa: ARG001
-    """Who leads, as this home's node sees it, and whom the lead returns to after a minute of calm (`leader_priority`; ten minutes after an
-    order). Exit code 1 if nobody leads.
+    """Who leads, as this home's node sees it, and whom the lead returns to after a minute of calm
+    (`leader_priority`; ten minutes after an order). Exit code 1 if nobody leads.
 
     \b
     Example:
@@ -61,7 +61,9 @@ class Returns:
 
 
 def returns_to(answer: dict[str, Any]) -> Returns | None:
-    """Read in a node's answer to `peers` at which member the lead should rather be; None where nobody leads, or nobody is better."""
+    """Read in a node's answer to `peers` at which member the lead should rather be; None where
+    nobody leads, or nobody is better.
+    """
     members = {str(one.get("id")): one for one in answer.get("members", [])}
     standings = {name: standing_of(one.get("facts") or {}) for name, one in members.items()}
     leader = answer.get("leader_id")
@@ -86,10 +88,12 @@ def returns_to(answer: dict[str, Any]) -> Returns | None:
 @click.option("--to", metavar="ID", shell_complete=other_ids, help="To whom.  [default: whoever is up to date]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def transfer(home: str | None, node_id: str | None, to: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """Hand the leadership to another node, before the machine goes down for maintenance. Any running node of the cluster takes the order.
+    """Hand the leadership to another node, before the machine goes down for maintenance.
 
-    Signing pauses for a few milliseconds. Stopping a leader (SIGTERM) does the same by itself. If the named node leads already, that is
-    what was wanted: exit code 0.
+    Any running node of the cluster takes the order.
+
+    Signing pauses for a few milliseconds. Stopping a leader (SIGTERM) does the same by itself. If
+    the named node leads already, that is what was wanted: exit code 0.
 
     \b
     Examples:

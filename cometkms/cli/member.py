@@ -1,13 +1,18 @@
-"""`cmkms member`: the offline steps of a change of members, one machine after another, each as often as one likes.
+"""`cmkms member`: the offline steps of a change of members, one machine after another, each as
+often as one likes.
 
     a member that stays or goes     seal it for the next list (while it runs, if it can)
-    a member that stays             stop it; with the seals of a majority: the new peer list, and begin
-    a new machine                   with the seals: the new peer list; begin only if those that stay are no majority, else start it empty
-    one that comes back             likewise: its store is of an epoch that ended without it, and it starts as one that lost its store
+    a member that stays             stop it; with the seals of a majority: the new peer list, and
+                                    begin
+    a new machine                   with the seals: the new peer list; begin only if those that stay
+                                    are no majority, else start it empty
+    one that comes back             likewise: its store is of an epoch that ended without it, and it
+                                    starts as one that lost its store
 
-What was done is read from what is there: the store's epoch and state, the peer list, the seals in HOME/seals. Nothing else is kept, so
-the same command goes on wherever it was interrupted. The peer list of a node is changed only after it is sealed, and before it begins: a
-node that starts meanwhile would not sign anyway.
+What was done is read from what is there: the store's epoch and state, the peer list, the seals in
+HOME/seals. Nothing else is kept, so the same command goes on wherever it was interrupted. The peer
+list of a node is changed only after it is sealed, and before it begins: a node that starts
+meanwhile would not sign anyway.
 """
 
 import os
@@ -44,7 +49,9 @@ SEALS_DIRECTORY: Final = "seals"
 
 
 class _Told:
-    """What is said: to a person line by line, and with --json to a program at the end, the lines on stderr then."""
+    """What is said: to a person line by line, and with --json to a program at the end, the lines on
+    stderr then.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -67,7 +74,9 @@ class _Told:
         self._found[fact] = value
 
     def say(self, what: str, words: str) -> None:
-        """A line that begins with `what`; what is to be done next, and what to know, is in the document too."""
+        """A line that begins with `what`; what is to be done next, and what to know, is in the
+        document too.
+        """
         if what in ("next", "then"):
             self._found["steps"].append(words)
         elif what in ("note", "begins"):
@@ -85,7 +94,11 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What the command line says, and whom to tell. `words`: of the change, to be repeated on the other machines. `gone`: who is to leave, if anybody."""
+    """What the command line says, and whom to tell.
+
+    `words`: of the change, to be repeated on the other machines. `gone`: who is to
+    leave, if anybody.
+    """
 
     words: str
     gone: str
@@ -99,7 +112,11 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """This home. `peers`: the next list. `header`: of its store; None where there is none. `running`: what the node here says, if one runs."""
+    """This home.
+
+    `peers`: the next list. `header`: of its store; None where there is none. `running`: what the
+    node here says, if one runs.
+    """
 
     settings: Settings
     peers: tuple[Peer, ...]
@@ -136,11 +153,14 @@ class _Here:
 
 @click.group("member")
 def command() -> None:
-    """Add, remove or replace members of a cluster: the same command on every machine, again until it says that it is done there.
+    """Add, remove or replace members of a cluster: the same command on every machine, again until
+    it says that it is done there.
 
-    First on the old members, while they run: each is sealed, signs no more, and leaves its seal in HOME/seals. Then the seals are copied into
-    HOME/seals of every next member, the nodes are stopped, and the command is repeated there: it writes the peer list and begins the next
-    epoch. It says what comes next, and where. A step that is done is not done again; stop anywhere and go on later.
+    First on the old members, while they run: each is sealed, signs no more, and leaves
+    its seal in HOME/seals. Then the seals are copied into HOME/seals of every next
+    member, the nodes are stopped, and the command is repeated there: it writes the peer
+    list and begins the next epoch. It says what comes next, and where. A step that is
+    done is not done again; stop anywhere and go on later.
     """
 
 
@@ -185,7 +205,9 @@ def add(home: str | None, entries: tuple[str, ...], as_json: bool, **given: Any)
 @click.argument("name", metavar="ID")
 @_options
 def remove(home: str | None, name: str, as_json: bool, **given: Any) -> None:  # noqa: ARG001
-    """One member less. The one that goes is sealed like the others, if it can be, and is stopped for good.
+    """One member less.
+
+    The one that goes is sealed like the others, if it can be, and is stopped for good.
 
     \b
     Example:
@@ -209,7 +231,9 @@ def remove(home: str | None, name: str, as_json: bool, **given: Any) -> None:  #
 @click.argument("new", metavar="ID=HOST:PORT")
 @_options
 def replace_member(home: str | None, old: str, new: str, as_json: bool, **given: Any) -> None:  # noqa: ARG001
-    """Another machine under another id in the place of one. (The same id on a new machine needs none of this: start it empty.)
+    """Another machine under another id in the place of one.
+
+    (The same id on a new machine needs none of this: start it empty.)
 
     \b
     Example:
@@ -304,7 +328,9 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
 
 
 def _listens_nowhere(document: dict[str, Any]) -> bool:
-    """One node alone, whose raft_addr nobody has set: it gets the address at which the others are to reach it."""
+    """One node alone, whose raft_addr nobody has set: it gets the address at which the others are
+    to reach it.
+    """
     return document.get("raft_addr", DEFAULT_RAFT_ADDR) == DEFAULT_RAFT_ADDR and not os.environ.get(
         BY_KEY["raft_addr"].variable
     )
@@ -333,12 +359,16 @@ def _newest_seals(here: _Here, given: _Given) -> list[epochs.Seal]:
 
 
 def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
-    """Those with which this change begins; [] when there are older ones only. Raises: StateError for those of another change."""
+    """Those with which this change begins; [] when there are older ones only.
+
+    Raises: StateError for those of another change.
+    """
     seals = _newest_seals(here, given)
     ended = here.header.epoch + here.has_left if here.header is not None else 0
     odd = next((one for one in seals if one.following != here.following), None)
     if odd is not None and odd.epoch >= ended:
-        old_list = here.header is None or here.header.epoch < odd.epoch  # it was no part of what the others did since
+        # it was no part of what the others did since
+        old_list = here.header is None or here.header.epoch < odd.epoch
         first = "first the peer list of a living node's config.toml here; else " if old_list else ""
         raise StateError(
             f"{odd.node} is sealed in epoch {odd.epoch} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
@@ -355,7 +385,9 @@ def _is_named_by_newer_seals(here: _Here, given: _Given) -> bool:
 
 
 def _comes_back(here: _Here, given: _Given) -> bool:
-    """Its store is of an epoch that ended without it: it was taken out, or was away while the members changed."""
+    """Its store is of an epoch that ended without it: it was taken out, or was away while the
+    members changed.
+    """
     epoch = max((one.epoch for one in _newest_seals(here, given)), default=0)
     return here.has_left or (here.header is not None and here.header.epoch < epoch)
 
@@ -364,7 +396,10 @@ def _comes_back(here: _Here, given: _Given) -> bool:
 
 
 def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
-    """Seal this node, or see that it is, and keep its seal in HOME/seals. Raises: OperatorError, StateError, Abort."""
+    """Seal this node, or see that it is, and keep its seal in HOME/seals.
+
+    Raises: OperatorError, StateError, Abort.
+    """
     others = [
         one
         for one in _newest_seals(here, given)
@@ -401,7 +436,10 @@ def _leave(here: _Here, given: _Given) -> None:
 
 
 def _seal_and_begin(here: _Here, given: _Given) -> None:
-    """A member of the epoch that ends and of the next. Raises: OperatorError, StateError, StoreFailure, Abort."""
+    """A member of the epoch that ends and of the next.
+
+    Raises: OperatorError, StateError, StoreFailure, Abort.
+    """
     if here.state is NodeState.COMPLETE and here.running is not None:
         away = [
             f"{one['id']} is {(one['there'] and one['state']) or 'away'}"
@@ -460,7 +498,10 @@ def _are_too_few(here: _Here, given: _Given, seals: list[epochs.Seal]) -> bool:
 
 
 def _join(here: _Here, given: _Given) -> None:
-    """A new machine, one that comes back, or a member that lost its store. Raises: OperatorError, StateError, StoreFailure."""
+    """A new machine, one that comes back, or a member that lost its store.
+
+    Raises: OperatorError, StateError, StoreFailure.
+    """
     if here.running is not None and here.state is None:
         raise StateError(f"{here.settings.id} runs and has no store", cure="stop it first")
     folder = here.settings.home / SEALS_DIRECTORY
@@ -503,7 +544,9 @@ def _join(here: _Here, given: _Given) -> None:
         return
     with locked_home(here.settings.home):
         _write_list(here, given.told)
-        if has_lived:  # so that it starts as one that lost its store, in the next epoch; what the old one shows is kept
+        # so that it starts as one that lost its store, in the next epoch; what the old one shows is
+        # kept
+        if has_lived:
             write_born(files, old.epoch + 1)
     given.told.say(
         "next",
@@ -512,13 +555,15 @@ def _join(here: _Here, given: _Given) -> None:
 
 
 def _must_be_recovered(here: _Here, given: _Given, seals: list[epochs.Seal]) -> bool:
-    """Whether the epoch that ends is not over, and this member of it, which lost what it promised, may be needed for that; said then.
+    """Whether the epoch that ends is not over, and this member of it, which lost what it promised,
+    may be needed for that; said then.
 
     Raises: StateError, BusyError, StoreFailure.
     """
     old, sealed = seals[0], {one.node for one in seals}
     short = quorum_of(len(old.members)) - len(sealed)
-    if short <= 0 or (here.header is not None and here.header.epoch > old.epoch):  # the others have told it that it is
+    # the others have told it that it is
+    if short <= 0 or (here.header is not None and here.header.epoch > old.epoch):
         return False
     if here.running is None:  # it is recovered in that epoch, whatever is left here
         files = replace(files_of(here.settings), members=old.members)

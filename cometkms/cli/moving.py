@@ -1,4 +1,6 @@
-"""What `cmkms import` and `cmkms export` share: the chain that is meant, what stands where, words for the operator."""
+"""What `cmkms import` and `cmkms export` share: the chain that is meant, what stands where, words
+for the operator.
+"""
 
 import socket
 from collections.abc import Iterable
@@ -74,7 +76,10 @@ def refuse_running_members(
     why: str = "it does not know of this mark, and could sign below it with the others",
     cure: str = "stop every member, import on a majority",
 ) -> None:
-    """A mark is moved on as many members as decide before any of them starts. Raises: BusyError for one that answers."""
+    """A mark is moved on as many members as decide before any of them starts.
+
+    Raises: BusyError for one that answers.
+    """
     for peer in settings.peers:
         if peer.id == settings.id:
             continue

@@ -12,7 +12,8 @@ from cometkms.keytypes import FOREIGN_NAMES, KEY_TYPES, KeyType, by_name
 from cometkms.limits import HEIGHT_MAX
 from cometkms.rules.burnt import Heights
 
-if TYPE_CHECKING:  # what reads a node's settings is imported where it is used: an agent is to start in no time
+# what reads a node's settings is imported where it is used: an agent is to start in no time
+if TYPE_CHECKING:
     from cometkms.config.schema import Chain, Settings
 
 EXIT_CODES: Final = """\b
@@ -67,12 +68,18 @@ def chain_option(function: F) -> F:
 
 
 def json_option(what: str) -> Callable[[F], F]:
-    """--json: one JSON document on stdout, what is said to people on stderr. `what`: what the document is, in the help."""
+    """--json: one JSON document on stdout, what is said to people on stderr.
+
+    `what`: what the document is, in the help.
+    """
     return click.option("--json", "as_json", is_flag=True, help=f"{what} as JSON; the words go to standard error.")
 
 
 def type_option(what: str, **options: Any) -> Callable[[F], F]:
-    """--type: a key's type by CometBFT's name. `what`: behind "Type" in the help; `options`: click's."""
+    """--type: a key's type by CometBFT's name.
+
+    `what`: behind "Type" in the help; `options`: click's.
+    """
     names = [one.name for one in KEY_TYPES]
     return click.option(
         "--type",
@@ -115,7 +122,10 @@ def burn_options(function: F) -> F:
 
 
 def _parse_heights(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Heights | None:
-    """One height for all chains, or one for each; None: none is given. Whatever leaves two readings is refused."""
+    """One height for all chains, or one for each; None: none is given.
+
+    Whatever leaves two readings is refused.
+    """
     if not values:
         return None
     read = [_parse_height(one) for one in values]
@@ -165,7 +175,9 @@ def demand_heights(heights: Heights, typed: Heights | None) -> None:
 
 
 def demand_height(min_height: int, typed: int | None, *, instead: str = "", of: str = "") -> None:
-    """Raises: StateError unless the operator says the height once more; Abort. `instead`: the option that says it, if not --yes-height."""
+    """Raises: StateError unless the operator says the height once more; Abort. `instead`: the
+    option that says it, if not --yes-height.
+    """
     if typed is None:
         if not sys.stdin.isatty():
             option = instead or f"--yes-height {min_height}"
@@ -191,7 +203,10 @@ def must_confirm(question: str) -> None:
 def load_home(
     chain_id: str | None = None, node_id: str | None = None, peer: tuple[str, ...] = (), raft_addr: str | None = None
 ) -> "Settings":
-    """The home's settings, for commands that need no validator address. `peer`, `raft_addr`: instead of the ones that are set."""
+    """The home's settings, for commands that need no validator address.
+
+    `peer`, `raft_addr`: instead of the ones that are set.
+    """
     from cometkms.config.load import load_settings, read_config
     from cometkms.config.table import Flags, Given
 
@@ -200,8 +215,8 @@ def load_home(
         raise ConfigError(f"{home} is no directory", cure="--home DIR, a node's home")
     if not home.is_dir():
         raise ConfigError(f"{home} does not exist", cure=f"cmkms init --home {home}")
-    # A command on a stopped node needs the files only: what is missing for a start is filled in. With [[chain]] tables
-    # --chain-id chooses one of them (one_chain) and sets nothing.
+    # A command on a stopped node needs the files only: what is missing for a start is filled in.
+    # With [[chain]] tables --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))
     given: dict[str, Given] = {"id": node_id, "peer": peer, "raft_addr": raft_addr}
     try:
@@ -219,7 +234,9 @@ def one_of(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, st
 
 
 def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete in the shell the ids of the home's other nodes; none where the home's settings are wrong."""
+    """Complete in the shell the ids of the home's other nodes; none where the home's
+    settings are wrong.
+    """
     from cometkms.config.load import default_home, load_settings
     from cometkms.config.table import Flags
 

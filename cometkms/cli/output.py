@@ -14,7 +14,9 @@ def say(line: object, *, err: bool = False) -> None:
 
 
 def show_json(document: object) -> None:
-    """One JSON document on stdout, for a program: what `--json` prints (docs/CONFIGURATION.md, "For programs")."""
+    """One JSON document on stdout, for a program: what `--json` prints
+    (docs/CONFIGURATION.md, "For programs").
+    """
     click.echo(json.dumps(document, indent=2))
 
 

@@ -1,4 +1,6 @@
-"""The passphrase of a sealed key file, as the commands ask for it: a file, a descriptor, a credential, or the prompt."""
+"""The passphrase of a sealed key file, as the commands ask for it: a file, a descriptor, a
+credential, or the prompt.
+"""
 
 import os
 import sys
@@ -51,7 +53,8 @@ def given(file: Path | None, fd: int | None, credential: str | None) -> Passphra
 def to_open(
     files: Iterable[Path], settings: Settings, named: PassphraseSource | None = None
 ) -> PassphraseSource | None:
-    """Choose where the passphrase of key files comes from: the source named, the home's, or the prompt; None when none is sealed. It is read at most once.
+    """Choose where the passphrase of key files comes from: the source named, the home's, or the
+    prompt; None when none is sealed. It is read at most once.
 
     Raises: KeyFileError.
     """
@@ -63,7 +66,10 @@ def to_open(
 
 
 def new_passphrase(named: PassphraseSource | None) -> Passphrase:
-    """Return the passphrase to seal with, from the source named or the prompt, twice. Raises: KeyFileError for one that anybody guesses."""
+    """Return the passphrase to seal with, from the source named or the prompt, twice.
+
+    Raises: KeyFileError for one that anybody guesses.
+    """
     chosen = named.read() if named is not None else _prompt("New passphrase", confirm=True)
     if len(chosen.view) < PASSPHRASE_MIN_BYTES:
         chosen.wipe()

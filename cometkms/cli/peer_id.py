@@ -18,12 +18,14 @@ _ANYWHERE = 26658  # CometBFT's own documents have it
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(home: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """The id that noise:// validators know this signer by, alike on all nodes of a cluster, and the line for their config.toml.
+    """The id that noise:// validators know this signer by, alike on all nodes of a cluster, and the
+    line for their config.toml.
 
     \b
     Examples:
       cmkms peer-id
-      cometbft show-node-id --libp2p    (on the validator: the ID of validator_addr = "noise://ID@host:port")
+      cometbft show-node-id --libp2p    (on the validator: the ID of validator_addr =
+                                        "noise://ID@host:port")
     """
     settings = load_home()
     needed = [] if settings.noise_identity_file is not None else [chain.key_file for chain in settings.chains]

@@ -22,10 +22,12 @@ _FRESH_S = 5.0  # what is so young is not said to be old
 @click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
 @click.option("--identities", is_flag=True, help="What an agent's settings need of this node; it need not run.")
 def command(home: str | None, node_id: str | None, as_json: bool, identities: bool) -> None:  # noqa: ARG001
-    """The cluster as this home's node sees it: every member's connection, state and promise position. The node must be running.
+    """The cluster as this home's node sees it: every member's connection, state and promise
+    position. The node must be running.
 
-    A star marks the leader. PROMISED is height/round/step, a chain each. Of the others the leader knows it from what they acknowledge;
-    elsewhere it is what they told when they came, and how long ago that is stands beside it.
+    A star marks the leader. PROMISED is height/round/step, a chain each. Of the others the leader
+    knows it from what they acknowledge; elsewhere it is what they told when they came, and how long
+    ago that is stands beside it.
 
     \b
     Examples:

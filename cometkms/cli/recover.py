@@ -51,12 +51,15 @@ def command(
 ) -> None:
     """Make a new promise store after the old one was lost or corrupted. The node must be stopped.
 
-    Every height up to H is burnt: this node signs nothing there again. H must be at least the chain's head + 1, read after the loss from
-    two nodes you trust, plus a margin. What is still readable in the old store or a state file is never undercut. The old store is kept
-    beside the new one. Of several chains each gets its own height, --min-height CHAIN=H: one for all would keep the lower ones silent.
+    Every height up to H is burnt: this node signs nothing there again. H must be at least the
+    chain's head + 1, read after the loss from two nodes you trust, plus a margin. What is still
+    readable in the old store or a state file is never undercut. The old store is kept beside the
+    new one. Of several chains each gets its own height, --min-height CHAIN=H: one for all would
+    keep the lower ones silent.
 
-    A node of a cluster needs this only if another node is lost for good: else it reads what it lost from the others, by itself. If the
-    lost node's disk is still there, its store, read after this node's loss, counts as its answer, and no height is burnt.
+    A node of a cluster needs this only if another node is lost for good: else it reads what it lost
+    from the others, by itself. If the lost node's disk is still there, its store, read after this
+    node's loss, counts as its answer, and no height is burnt.
 
     \b
     Examples:

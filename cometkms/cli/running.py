@@ -26,7 +26,10 @@ def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _socket_of(node_id: str | None) -> Path:
-    """data/<id>/control.sock. The id may have come from a flag of `cmkms start`: one socket alone in the home is the node's."""
+    """data/<id>/control.sock.
+
+    The id may have come from a flag of `cmkms start`: one socket alone in the home is the node's.
+    """
     data = chosen_home() / "data"
     if node_id is not None:
         return data / node_id / SOCKET_NAME

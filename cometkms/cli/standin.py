@@ -18,9 +18,11 @@ from cometkms.net.target import UnixTarget
     "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Stop after N seconds.  [default: Ctrl-C]"
 )
 def command(address: str, chain_id: str, every: float, seconds: float) -> int:
-    """Stand in for a validator: ask whoever dials for one height after the other, and verify every signature. For trials with throw-away keys.
+    """Stand in for a validator: ask whoever dials for one height after the other, and verify every
+    signature. For trials with throw-away keys.
 
-    Never with a key that is in use: what is signed here raises its watermark. Exit code 1 if a signature does not verify, or there was none.
+    Never with a key that is in use: what is signed here raises its watermark. Exit code 1 if a
+    signature does not verify, or there was none.
 
     \b
     Examples:

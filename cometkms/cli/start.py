@@ -39,7 +39,8 @@ def command(
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C.
 
-    Every flag has a COMETKMS_* variable and a key in config.toml; a flag wins over the variable, the variable over the file.
+    Every flag has a COMETKMS_* variable and a key in config.toml; a flag wins over the variable,
+    the variable over the file.
 
     \b
     Examples:

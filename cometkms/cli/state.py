@@ -40,7 +40,9 @@ _node_id = click.option("--id", "node_id", default=None, metavar="ID", help="Nod
 @_node_id
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
-    """The watermark in the promise store and in the state file. Reads only; works beside a running node.
+    """The watermark in the promise store and in the state file.
+
+    Reads only; works beside a running node.
 
     \b
     Examples:
@@ -71,7 +73,9 @@ def import_state(
     file: str,
     as_json: bool,
 ) -> None:
-    """Raise the watermark to that of another signer's priv_validator_state.json. Refuses to go lower; the node must be stopped.
+    """Raise the watermark to that of another signer's priv_validator_state.json.
+
+    Refuses to go lower; the node must be stopped.
 
     In a cluster: on a majority of the nodes, before any of them starts again.
 
@@ -82,7 +86,8 @@ def import_state(
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     core = choose.load()
-    if not Path(file).is_file():  # a slip of the path: nothing is to be written there, and nothing is lost
+    # a slip of the path: nothing is to be written there, and nothing is lost
+    if not Path(file).is_file():
         what = "is no file" if Path(file).exists() else "is missing"
         raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
@@ -111,7 +116,9 @@ def import_state(
 @_node_id
 @click.option("--out", metavar="FILE", type=click.Path(), help="Write there.  [default: standard output]")
 def export(home: str | None, chain_id: str | None, node_id: str | None, out: str | None) -> None:  # noqa: ARG001
-    """The watermark as a priv_validator_state.json for FilePV or tmkms. Stop this node before the other signer starts.
+    """The watermark as a priv_validator_state.json for FilePV or tmkms.
+
+    Stop this node before the other signer starts.
 
     \b
     Example:

@@ -25,7 +25,9 @@ _DOCUMENT_MAX_BYTES = 1 << 20
 @click.option("--http-addr", metavar="ADDR", help="Where the node serves HTTP.  [default: the home's http_addr]")
 @click.option("--json", "as_json", is_flag=True, help="The node's own JSON.")
 def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # noqa: ARG001
-    """Show what the node of this home does. Exit code 1 if it is not healthy, cannot be reached, or another node answers there.
+    """Show what the node of this home does.
+
+    Exit code 1 if it is not healthy, cannot be reached, or another node answers there.
 
     With --http-addr it is the node at that address, whichever home it has.
 
@@ -51,7 +53,10 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
 
 
 def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], address: Address) -> T:
-    """`read(document)`, of a node that may be of another version, or none at all. Raises: CometKMSError where its words make no sense."""
+    """`read(document)`, of a node that may be of another version, or none at all.
+
+    Raises: CometKMSError where its words make no sense.
+    """
     try:
         return read(document)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -62,7 +67,8 @@ def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], ad
 
 
 def fetch(address: Address, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
-    """GET /status: a document that names its node and says whether it is healthy. timeout_s: for the whole answer.
+    """GET /status: a document that names its node and says whether it is healthy. timeout_s: for
+    the whole answer.
 
     Raises: CometKMSError if no node answers.
     """
@@ -99,7 +105,8 @@ def refuse_another(document: dict[str, Any], settings: Settings) -> None:
     """Another home's node may serve the address of this one. Raises: OperatorError when it does."""
     node = document.get("node") or {}
     there, home = str(node.get("home") or ""), settings.home
-    ids = {settings.id, *(path.name for path in (home / "data").glob("*") if path.is_dir())}  # the id may be a flag's
+    # the id may be a flag's
+    ids = {settings.id, *(path.name for path in (home / "data").glob("*") if path.is_dir())}
     if there and Path(there).resolve() != home.resolve():
         found = f"node {node.get('id')!r} of the home {there}"
     elif node.get("id") and node["id"] not in ids:

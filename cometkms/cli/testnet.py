@@ -108,9 +108,11 @@ def command(
     agent_port: int,
     as_json: bool,
 ) -> None:
-    """Write the homes of a cluster: DIR/node0, DIR/node1, …, each with the whole peer list, the same key and the same state.
+    """Write the homes of a cluster: DIR/node0, DIR/node1, …, each with the whole peer list, the
+    same key and the same state.
 
-    For one machine the nodes have ports of their own; with --addresses they have one machine each, and the same ports.
+    For one machine the nodes have ports of their own; with --addresses they have one machine each,
+    and the same ports.
 
     \b
     Examples:
@@ -147,7 +149,10 @@ def command(
 def _plan(
     nodes: int | None, hosts: list[str], raft_port: int, http_port: int, agent_port: int, *, agents: bool
 ) -> list[_Node]:
-    """Ids and addresses. `agents`: whether agent_port is listened on. Raises: ConfigError, UsageError."""
+    """Ids and addresses.
+
+    `agents`: whether agent_port is listened on. Raises: ConfigError, UsageError.
+    """
     count = nodes if nodes is not None else len(hosts) or 3
     if hosts:
         if len(hosts) != count:
@@ -239,7 +244,9 @@ def _empty_directory(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _taken_away_on_failure(root: Path, names: list[str]) -> Iterator[None]:
-    """Half a cluster is of no use, has copies of a key, and would keep the same command from being given again."""
+    """Half a cluster is of no use, has copies of a key, and would keep the same command from being
+    given again.
+    """
     was_there = root.exists()
     try:
         yield
@@ -274,7 +281,10 @@ def _write(
     material: _Material,
     agent_home: Path | None,
 ) -> list[Path]:
-    """The nodes' homes, and the agent's, each read back as it will be at a start. Raises: OperatorError, StoreFailure."""
+    """The nodes' homes, and the agent's, each read back as it will be at a start.
+
+    Raises: OperatorError, StoreFailure.
+    """
     peers = tuple(f"{node.id}={node.raft_addr}" for node in nodes)
     agents: tuple[str, ...] = ()
     if agent_home is not None:

@@ -27,7 +27,8 @@ _LOOK_S: Final = 1.0
 _EVENTS: Final = 8
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # a screen of its own, without a cursor
+# a screen of its own, without a cursor
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,12 @@ class Told:
 @click.option("--once", is_flag=True, help="Print it once and end, as where the output is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Once, as JSON: each node's own status, or why it is not known.")
 def command(home: str | None, nodes: tuple[str, ...], once: bool, as_json: bool) -> int:  # noqa: ARG001
-    """The whole cluster in a terminal: who leads, what is signed where, latencies, alerts, what happened. Ends with Ctrl-C.
+    """The whole cluster in a terminal: who leads, what is signed where, latencies, alerts, what
+    happened. Ends with Ctrl-C.
 
-    It asks every node over HTTP, this home's first, and each has two seconds. A node whose HTTP port is for its own machine only (the
-    default) cannot be asked from another one: then it says so, and what this home's node knows of it stands in its line. Exit code 1 when
-    no node answers.
+    It asks every node over HTTP, this home's first, and each has two seconds. A node whose HTTP
+    port is for its own machine only (the default) cannot be asked from another one: then it says
+    so, and what this home's node knows of it stands in its line. Exit code 1 when no node answers.
 
     \b
     Examples:
@@ -88,7 +90,8 @@ def _given(nodes: Sequence[str]) -> dict[str, Address]:
 
 def _watch(settings: Settings, given: Mapping[str, Address]) -> int:
     """Watch until Ctrl-C or SIGTERM. What the terminal showed before is there again afterwards."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the parent ignores: here is a terminal to put back
+    # whatever the parent ignores: here is a terminal to put back
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     sys.stdout.write(_ENTER)
     try:
@@ -138,7 +141,9 @@ def ask_all(settings: Settings, given: Mapping[str, Address]) -> list[Told]:
 
 
 def _members_of(status: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:
-    """Return by id the host of its address in the node's own peer list, and where the member says that it serves HTTP ("": nothing known)."""
+    """Return by id the host of its address in the node's own peer list, and where the member says
+    that it serves HTTP ("": nothing known).
+    """
     found = {}
     for member in ((status or {}).get("members") or [])[:MEMBERS_MAX]:
         facts = member.get("facts") or {}
@@ -151,8 +156,10 @@ def _members_of(status: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:
 
 
 def place_of(host: str, told: str, here: str) -> Address | str:
-    """Where to ask a member, or why that is not known. `host`: of its address in the peer list, the only one that is dialled; `told`: its
-    http_addr, as it said to this home's node; `here`: this node's own host."""
+    """Where to ask a member, or why that is not known. `host`: of its address in the peer list, the
+    only one that is dialled; `told`: its http_addr, as it said to this home's node; `here`: this
+    node's own host.
+    """
     if not told or not host:
         return "this home's node does not know where it serves HTTP"
     try:
@@ -313,7 +320,9 @@ def _alerts(one: Told, now: float) -> list[str]:
 
 
 def _events(known: Sequence[Told]) -> list[str]:
-    """The newest of all nodes; several nodes see the same, each in its own words and at its own time."""
+    """The newest of all nodes; several nodes see the same, each in its own words and at
+    its own time.
+    """
     found = [event for one in known for event in news_of(one.status or {}, {})]
     newest = sorted(found, key=lambda event: float(event["at"]))[-_EVENTS:]
     return [f"{clock(float(event['at']))}  {event['node']}: {event['words']}" for event in reversed(newest)]

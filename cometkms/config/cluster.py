@@ -1,4 +1,8 @@
-"""What a peer list must be. A list that is wrong on one node is a second majority or a node nobody reaches: refused before anything starts."""
+"""What a peer list must be.
+
+A list that is wrong on one node is a second majority or a node nobody reaches: refused before
+anything starts.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -12,7 +16,10 @@ DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
 
 
 def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list[ConfigError]:
-    """What is wrong with the peer list; [] when nothing is, or there is none. `…_where`: where the setting stands."""
+    """What is wrong with the peer list; [] when nothing is, or there is none.
+
+    `…_where`: where the setting stands.
+    """
     if not settings.peers:
         return []
     problems = [problem.at(peers_where) for problem in _list_problems(settings.peers)]
@@ -51,7 +58,8 @@ def _list_problems(peers: tuple[Peer, ...]) -> list[ConfigError]:
             ConfigError(f"{len(peers)} nodes; at most {MEMBERS_MAX} are possible, and more than five gain nothing")
         )
     sizes = [len(peer.id.encode()) for peer in peers]
-    if sum(sizes) + max(sizes) > MEMBER_IDS_MAX_BYTES:  # the store's header holds them all, and its owner's once more
+    # the store's header holds them all, and its owner's once more
+    if sum(sizes) + max(sizes) > MEMBER_IDS_MAX_BYTES:
         problems.append(
             ConfigError(f"the nodes' ids take more than {MEMBER_IDS_MAX_BYTES} bytes together", cure="shorter ids")
         )
@@ -61,8 +69,8 @@ def _list_problems(peers: tuple[Peer, ...]) -> list[ConfigError]:
 def _unreachable(own: Address, raft_addr: Address, raft_where: str) -> ConfigError | None:
     """Why the others cannot reach this node where the list says it is; None when they may.
 
-    Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a default nobody changed, is a slip unless
-    `raft_published` says that it is meant.
+    Hosts may differ (0.0.0.0, address translation, a tunnel's end); a port that differs, or a
+    default nobody changed, is a slip unless `raft_published` says that it is meant.
     """
     if own.port != raft_addr.port:
         return ConfigError(

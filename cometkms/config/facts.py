@@ -1,4 +1,7 @@
-"""What a node's hello says of its settings, so that the others can tell where theirs differ. No secret is in it."""
+"""What a node's hello says of its settings, so that the others can tell where theirs differ.
+
+No secret is in it.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,8 +15,10 @@ _DIGEST_DIGITS: Final = 16
 
 
 def settings_facts(settings: Settings) -> dict[str, str]:
-    """Return the facts by name: default_ttl_ms, strict_start, validators (their addresses and agents, or a digest of many),
-    signed_bytes (what is signed besides votes), http_addr, leader_priority."""
+    """Return the facts by name: default_ttl_ms, strict_start, validators (their addresses and
+    agents, or a digest of many), signed_bytes (what is signed besides votes), http_addr,
+    leader_priority.
+    """
     return {
         "default_ttl_ms": str(round(settings.default_ttl_s * 1000)),
         "strict_start": "on" if settings.strict_start else "off",

@@ -1,7 +1,7 @@
 """Settings from flags, COMETKMS_* variables, config.toml and defaults, in this order of precedence.
 
-Stricter than the Go CometKMS where it guesses: an unknown key, level or format is an error that names where it stands and the
-cure. All errors of one start are reported together.
+Stricter than the Go CometKMS where it guesses: an unknown key, level or format is an error that
+names where it stands and the cure. All errors of one start are reported together.
 """
 
 import difflib
@@ -91,7 +91,10 @@ def read_config(home: Path) -> dict[str, Any]:
 
 
 def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
-    """config.toml without its unknown keys and those of a wrong type, and what is wrong with them. Raises: ConfigError when it is no TOML."""
+    """config.toml without its unknown keys and those of a wrong type, and what is wrong with them.
+
+    Raises: ConfigError when it is no TOML.
+    """
     path = home / CONFIG_NAME
     try:
         data = read_file(path, CONFIG_MAX_BYTES)
@@ -171,18 +174,25 @@ _TYPE_WORDS: Final = {str: "a string", list: "a list of strings", bool: "true or
 
 
 class _Sources:
-    """Looks each setting up in flags, variables and file, and remembers what was wrong and where it stood."""
+    """Looks each setting up in flags, variables and file, and remembers what was wrong
+    and where it stood.
+    """
 
     def __init__(self, flags: Flags, environment: Mapping[str, str], document: dict[str, Any], path: Path) -> None:
         self.problems: list[ConfigError] = []
-        self.partial = False  # something of the file was left out: what is missing, and what does not fit together, may only seem so
+        # something of the file was left out: what is missing, and what does not fit together, may
+        # only seem so
+        self.partial = False
         self._flags = flags
         self.environment = environment
         self._document = document
         self._path = path
 
     def text(self, key: str) -> tuple[str, str]:
-        """The value and where it comes from. An empty string counts as not given, as in the Go original."""
+        """The value and where it comes from.
+
+        An empty string counts as not given, as in the Go original.
+        """
         flag = self._flags.get(key)
         if flag:
             return str(flag), BY_KEY[key].flag
@@ -235,7 +245,9 @@ class _Sources:
             return fallback
 
     def one_of_several(self, given: Sequence[str], why: str) -> ConfigError:
-        """Settings that stand at `given` and exclude each other, which one flag, variable and file may do among themselves."""
+        """Settings that stand at `given` and exclude each other, which one flag, variable and file
+        may do among themselves.
+        """
         own = f"{self._path}: "
         in_file = own if given[0].startswith(own) else ""
         names = [one.removeprefix(own) if in_file else one for one in given]
@@ -249,15 +261,18 @@ class _Sources:
         return self.environment.get(one.variable, "").strip() if one.has_variable else ""
 
 
-#: Variables that are no settings: which core is used, and where a trace of it is written (cometkms/core/choose.py).
+#: Variables that are no settings: which core is used, and where a trace of it is written
+#: (cometkms/core/choose.py).
 _OTHER_VARIABLES: Final = ("COMETKMS_PURE", "COMETKMS_TRACE")
 _PREFIX: Final = "COMETKMS_"
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Variables that look like settings of this program and are none, each with what may have been meant.
+    """Variables that look like settings of this program and are none, each with what
+    may have been meant.
 
-    They are named and do not keep a node from starting: an orchestrator sets some for whatever is called like this program.
+    They are named and do not keep a node from starting: an orchestrator sets some for whatever is
+    called like this program.
     """
     known = {one.variable for one in SETTINGS if one.has_variable} | set(_OTHER_VARIABLES)
     found = []
@@ -280,7 +295,9 @@ class InForce:
 
 
 def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[InForce]:
-    """Every setting of a home, with its value and where that comes from; not checked. Raises: ConfigError for a file that cannot be read.
+    """Every setting of a home, with its value and where that comes from; not checked.
+
+    Raises: ConfigError for a file that cannot be read.
 
     The flags of `cmkms start`, which win over all this, are not seen from here.
     """
@@ -310,7 +327,9 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
 def load_settings(
     home: Path, flags: Flags, environment: Mapping[str, str] | None = None, *, here: bool = False
 ) -> Settings:
-    """Everything a start needs. `here`: it would be on this machine, so that the signer's account must be there.
+    """Everything a start needs.
+
+    `here`: it would be on this machine, so that the signer's account must be there.
 
     Raises: ConfigError with every problem found, a line each.
     """
@@ -366,7 +385,8 @@ def load_settings(
         sources.parse(user_where, user, find_account, None)
     if not sources.problems:
         sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
-    if len(settings.peers) == len(peers) and not sources.partial:  # else what is wrong with them was told already
+    # else what is wrong with them was told already
+    if len(settings.peers) == len(peers) and not sources.partial:
         sources.problems += check_cluster(settings, peers_where, raft_where)
         own = (
             ("raft_addr", settings.raft_addr, raft_where),
@@ -572,7 +592,9 @@ def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any])
 def _check_agents(
     where: str, name: str, dialled: Sequence[ValidatorAddress], agents: Sequence[AgentEntry]
 ) -> list[ConfigError]:
-    """A validator that is dialled and asked for by an agent at once would have two signers displace each other for ever."""
+    """A validator that is dialled and asked for by an agent at once would have two signers displace
+    each other for ever.
+    """
     found: list[ConfigError] = []
     if dialled and agents:
         found.append(

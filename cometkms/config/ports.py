@@ -1,6 +1,8 @@
-"""Addresses that cannot both be right: two listeners on one port, or a listener where something that is dialled listens. Pure.
+"""Addresses that cannot both be right: two listeners on one port, or a listener where something
+that is dialled listens. Pure.
 
-Told before a start: whoever finds a port taken after the node leads would end it for a slip in a file.
+Told before a start: whoever finds a port taken after the node leads would end it for a
+slip in a file.
 """
 
 import ipaddress
@@ -20,7 +22,10 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An address of a setting. `what`: how a fault of another one names it; `where`: how its own does."""
+    """An address of a setting.
+
+    `what`: how a fault of another one names it; `where`: how its own does.
+    """
 
     setting: str
     address: Address
@@ -74,7 +79,9 @@ def of_validators(setting: str, addresses: Iterable[ValidatorAddress]) -> list[P
 
 
 def literal(host: str) -> frozenset[str]:
-    """The addresses of a host without asking anybody: an address itself, `localhost`, and a name for nothing but the same name."""
+    """The addresses of a host without asking anybody: an address itself, `localhost`, and a name
+    for nothing but the same name.
+    """
     if host == "localhost":
         return _LOOPBACK
     try:
@@ -84,7 +91,10 @@ def literal(host: str) -> frozenset[str]:
 
 
 def _clash(listened: Address, other: Address, resolve: Resolve, *, own: bool = False) -> bool:
-    """Whether what listens at one finds the other there. `own`: both are this node's, else of the other only loopback is known to be."""
+    """Whether what listens at one finds the other there.
+
+    `own`: both are this node's, else of the other only loopback is known to be.
+    """
     if listened.port != other.port:
         return False
     here, there = _hosts(listened.host, resolve), _hosts(other.host, resolve)

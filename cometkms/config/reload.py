@@ -1,11 +1,14 @@
-"""What a running node takes over from settings loaded anew, and what needs a restart. Pure: no file, no clock, no process.
+"""What a running node takes over from settings loaded anew, and what needs a restart.
 
-    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses, the agents, and what is signed besides votes, of the
-                 chains that run
+Pure: no file, no clock, no process.
+
+    at once      log_level; leader_priority; the bounds of alerts; the validators' addresses, the
+                 agents, and what is signed besides votes, of the chains that run
     a restart    everything else: it decides who this node is, what it holds, or where it listens
 
-What may change is small on purpose. A node's identity, members, keys and files are fixed by its first promise; a running process that
-swapped one of them would be a second node in the first one's place.
+What may change is small on purpose. A node's identity, members, keys and files are
+fixed by its first promise; a running process that swapped one of them would be a second
+node in the first one's place.
 """
 
 import json
@@ -32,7 +35,10 @@ _SHOWN_MAX: Final = 120  # of a value in a line of the log
 
 @dataclass(frozen=True, slots=True)
 class Reloadable:
-    """What the children take over. `validator_addrs`, `agents`, `allowed_bytes`: of each chain, as configured."""
+    """What the children take over.
+
+    `validator_addrs`, `agents`, `allowed_bytes`: of each chain, as configured.
+    """
 
     log_level: str
     validator_addrs: Mapping[str, tuple[str, ...]]
@@ -44,7 +50,10 @@ class Reloadable:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a reload does. `settings`: those the node runs with from now on; the texts: each difference, in words."""
+    """What a reload does.
+
+    `settings`: those the node runs with from now on; the texts: each difference, in words.
+    """
 
     settings: Settings
     changed: tuple[str, ...]
@@ -73,7 +82,10 @@ def plan_reload(running: Settings, loaded: Settings) -> Plan:
 def _plan_chains(
     running: Sequence[Chain], loaded: Sequence[Chain], changed: list[str], needs_restart: list[str]
 ) -> tuple[Chain, ...]:
-    """The running chains with their new addresses. A chain that came or went, or whose files moved, waits for a restart."""
+    """The running chains with their new addresses.
+
+    A chain that came or went, or whose files moved, waits for a restart.
+    """
     new = {chain.id: chain for chain in loaded}
     old = [chain.id for chain in running]
     needs_restart += [f"chain {name} was added" for name in new if name not in old]
@@ -115,7 +127,9 @@ def _bytes_words(chain: Chain, wanted: Chain) -> list[str]:
 
 
 def overridden(flags: Flags, environment: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of config.toml that say one thing while a flag or variable of this process says another, which wins."""
+    """Keys of config.toml that say one thing while a flag or variable of this process
+    says another, which wins.
+    """
     found = []
     for one in [one for one in SETTINGS if one.reload]:
         key, flag, variable = one.key, flags.get(one.key), environment.get(one.variable, "").strip()
@@ -190,7 +204,10 @@ def _texts(chain: Chain) -> tuple[str, ...]:
 
 
 def _show(value: object) -> str:
-    """A value for a line of the log. A passphrase's source is a place, of which no more is told, and of a webhook's address its host."""
+    """A value for a line of the log.
+
+    A passphrase's source is a place, of which no more is told, and of a webhook's address its host.
+    """
     if isinstance(value, PassphraseFile | PassphraseCredential | PassphraseDescriptor):
         words = {PassphraseFile: "a file", PassphraseCredential: "a credential"}.get(type(value), "a descriptor")
     elif isinstance(value, Webhook):

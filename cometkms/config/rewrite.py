@@ -15,7 +15,10 @@ _TABLE: Final = re.compile(r"\s*\[")
 
 
 def rewrite_config(home: Path, values: Mapping[str, str | list[str]]) -> bool:
-    """Give top-level keys these values, durably. Whether anything changed. Raises: ConfigError with the lines to write."""
+    """Give top-level keys these values, durably.
+
+    Whether anything changed. Raises: ConfigError with the lines to write.
+    """
     path = home / CONFIG_NAME
     before = read_config(home)
     if all(before.get(key) == value for key, value in values.items()):
@@ -39,7 +42,9 @@ def _line(key: str, value: str | list[str]) -> str:
 
 
 def _with_value(text: str, key: str, value: str | list[str]) -> str:
-    """The text with one top-level key replaced, over as many lines as its value takes; or put first."""
+    """The text with one top-level key replaced, over as many lines as its value takes;
+    or put first.
+    """
     lines = text.split("\n")
     top = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
     begins = re.compile(rf"\s*{re.escape(key)}\s*=")

@@ -1,4 +1,7 @@
-"""A node's settings, validated. What is here is right; everything else raised ConfigError on the way."""
+"""A node's settings, validated.
+
+What is here is right; everything else raised ConfigError on the way.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +38,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class AgentEntry:
-    """An agent that may ask for a chain: `name:<64 hex digits>`, the ed25519 key that it proves. `text`: as configured."""
+    """An agent that may ask for a chain: `name:<64 hex digits>`, the ed25519 key that it proves.
+    `text`: as configured.
+    """
 
     name: str
     key: bytes
@@ -48,20 +53,25 @@ class AgentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One chain: its validators, or the agents that stand beside them, key file and state file, and what is signed besides votes."""
+    """One chain: its validators, or the agents that stand beside them, key file and state file, and
+    what is signed besides votes.
+    """
 
     id: str
     validator_addrs: tuple[ValidatorAddress, ...]
     key_file: Path
     state_file: Path
     agents: tuple[AgentEntry, ...] = ()
-    allowed_bytes: AllowedBytes = NO_BYTES  # what is signed besides votes: sign_bytes, raw_bytes_unique_ids
+    # what is signed besides votes: sign_bytes, raw_bytes_unique_ids
+    allowed_bytes: AllowedBytes = NO_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class AlertBounds:
-    """When to raise an alert, in seconds; 0 switches that one off. stall: without a new height; latency and disk: the 99th percentile
-    over a minute, of a signature and of a sync of the promise store. disk None: from what the disk has shown."""
+    """When to raise an alert, in seconds; 0 switches that one off. stall: without a new height;
+    latency and disk: the 99th percentile over a minute, of a signature and of a sync of the promise
+    store. disk None: from what the disk has shown.
+    """
 
     stall_s: float = 60.0
     latency_s: float = 0.25
@@ -90,22 +100,22 @@ class Settings:
     webhook: "Webhook | None" = None
     agent_addr: Address | None = None  # where agents are listened for; None: nowhere
     audit_max_mib: int = AUDIT_DEFAULT_MIB  # all files of the audit log together; 0: there is none
-    noise_identity_file: Path | None = (
-        None  # who this node is to noise:// validators; None: derived from the cluster's secret
-    )
+    # who this node is to noise:// validators; None: derived from the cluster's secret
+    noise_identity_file: Path | None = None
     realtime: bool = False  # the signer and the state process ask for a real-time class
-    raft_published: Address | None = None  # where the others dial this node, if that is not where it listens
-    tcp_max_segment: int = (
-        0  # bytes of data in one packet to members and validators at most; 0: what the interface takes
-    )
+    # where the others dial this node, if that is not where it listens
+    raft_published: Address | None = None
+    # bytes of data in one packet to members and validators at most; 0: what the interface takes
+    tcp_max_segment: int = 0
     leader_priority: str = str(
         LEADER_PRIORITY_DEFAULT
     )  # 0 to 100, or "nearest": whom the lead returns to when it is calm
 
     @property
     def secret_files(self) -> tuple[Path, ...]:
-        """The keys, the passphrase, the noise:// identity, the receiver of alerts: what has a file of its own. A process that holds no key
-        reads no directory of code that one of them lies in."""
+        """The keys, the passphrase, the noise:// identity, the receiver of alerts: what has a file
+        of its own. A process that holds no key reads no directory of code that one of them lies in.
+        """
         sources = (self.key_passphrase, self.webhook.source if self.webhook is not None else None)
         found = [self.noise_identity_file, *(one.secret_file for one in sources if one is not None)]
         return (*(chain.key_file for chain in self.chains), *(path for path in found if path is not None))

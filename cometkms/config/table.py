@@ -1,7 +1,8 @@
 """The table of settings: what each is called and what may stand there.
 
-From it follow config.toml's keys and their types, the flags of `cmkms start` with their help, the COMETKMS_* variables, the defaults, what
-a reload takes over, and what `cmkms init` writes; tests hold docs/CONFIGURATION.md to it (tests/unit/config/test_table.py).
+From it follow config.toml's keys and their types, the flags of `cmkms start` with their help, the
+COMETKMS_* variables, the defaults, what a reload takes over, and what `cmkms init` writes; tests
+hold docs/CONFIGURATION.md to it (tests/unit/config/test_table.py).
 """
 
 from collections.abc import Mapping
@@ -25,10 +26,13 @@ Given = str | bool | tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `default`: as it would be written; `otherwise`: what happens where nobody sets it, in words.
+    """One setting.
 
-    `example`: a value as it may stand in the file, and `hint` what is said behind it; `choices`: words that are possible; `chain`: of one
-    chain, so that a [[chain]] table has it, too; `reload`: taken over by a running node; `secret`: its value is shown nowhere.
+    `default`: as it would be written; `otherwise`: what happens where nobody sets it, in words.
+
+    `example`: a value as it may stand in the file, and `hint` what is said behind it; `choices`:
+    words that are possible; `chain`: of one chain, so that a [[chain]] table has it, too; `reload`:
+    taken over by a running node; `secret`: its value is shown nowhere.
     """
 
     key: str
@@ -63,7 +67,9 @@ class Setting:
 
     @property
     def toml(self) -> str:
-        """Return a value as it may stand in the file: the default, or the example where there is none."""
+        """Return a value as it may stand in the file: the default, or the example where
+        there is none.
+        """
         if self.example or not self.default:
             return self.example or "false"
         return self.default if self.kind is int else as_toml(self.default)
@@ -283,5 +289,7 @@ class Flags:
         self._given = given
 
     def get(self, key: str) -> Given:
-        """Return what was given; None, False or () where nothing was, and False where a switch was turned off."""
+        """Return what was given; None, False or () where nothing was, and False where a
+        switch was turned off.
+        """
         return self._given.get(key)

@@ -1,4 +1,7 @@
-"""A TOML file of an operator's: what is wrong with it, with the line and what to write there. No value is shown: it may be a secret."""
+"""A TOML file of an operator's: what is wrong with it, with the line and what to write there.
+
+No value is shown: it may be a secret.
+"""
 
 import json
 import re
@@ -16,7 +19,10 @@ _SHOWN_MAX: Final = 60
 
 
 def parse_toml(path: Path, data: bytes, again: str) -> dict[str, Any]:
-    """The file's document. `again`: the command that makes a new file. Raises: ConfigError with the line and the cure."""
+    """The file's document.
+
+    `again`: the command that makes a new file. Raises: ConfigError with the line and the cure.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -68,7 +74,9 @@ def _fault(path: Path, text: str, words: str) -> ConfigError:
 
 
 def _entry(lines: list[str], number: int) -> tuple[int, str]:
-    """The line at which the entry begins that is read at a line, and its key; "" where none is in sight."""
+    """The line at which the entry begins that is read at a line, and its key; "" where
+    none is in sight.
+    """
     for line in range(min(number, len(lines)), 0, -1):
         if found := _KEY.match(lines[line - 1]):
             return line, next(one for one in found.groups() if one is not None)

@@ -58,7 +58,9 @@ def parse_alert(text: str) -> float:
 
 
 def parse_priority(text: str) -> str:
-    """`leader_priority` as the nodes tell it to each other: a number from 0 to 100 without leading zeros, or LEADER_NEAREST. Raises: ConfigError."""
+    """`leader_priority` as the nodes tell it to each other: a number from 0 to 100 without leading
+    zeros, or LEADER_NEAREST. Raises: ConfigError.
+    """
     if text == LEADER_NEAREST:
         return text
     if not (text.isascii() and text.isdecimal() and len(text) <= _SHOWN_MAX and int(text) <= LEADER_PRIORITY_MAX):
@@ -111,7 +113,10 @@ def parse_file(text: str) -> Path:
 
 
 def parse_validator(text: str) -> ValidatorAddress:
-    """tcp://host:port (the scheme may be left out), unix:///path, or noise://ID@host:port. Raises: ConfigError."""
+    """tcp://host:port (the scheme may be left out), unix:///path, or noise://ID@host:port.
+
+    Raises: ConfigError.
+    """
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "tcp", text
@@ -134,7 +139,10 @@ def parse_validator(text: str) -> ValidatorAddress:
 
 
 def _parse_noise(text: str, rest: str) -> ValidatorAddress:
-    """What is behind noise://: the validator's own peer id, then where it listens. Raises: ConfigError."""
+    """What is behind noise://: the validator's own peer id, then where it listens.
+
+    Raises: ConfigError.
+    """
     untrusted_id, separator, where = rest.rpartition("@")
     address = Address.parse(where) if separator else Address("", 0)
     if not address.host:

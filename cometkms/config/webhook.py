@@ -2,10 +2,11 @@
 
     alert_webhook             the address itself, in config.toml (whose mode then matters)
     alert_webhook_file        a file with the address on one line; refused when others can read it
-    alert_webhook_credential  a name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= brings it
+    alert_webhook_credential  a name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential=
+                              brings it
 
-Whoever knows the address of a chat's webhook can write there. So no error, no line of the log, no page and no document of this program
-has more of it than scheme, host and port.
+Whoever knows the address of a chat's webhook can write there. So no error, no line of the log, no
+page and no document of this program has more of it than scheme, host and port.
 """
 
 import os
@@ -45,7 +46,10 @@ class WebhookUrl:
 
 
 def parse_url(text: str) -> WebhookUrl:
-    """https://host[:port]/path; http:// to this machine only. Raises: ConfigError, which never has the text in it."""
+    """https://host[:port]/path; http:// to this machine only.
+
+    Raises: ConfigError, which never has the text in it.
+    """
     how = "write https://HOST/PATH, as the receiver shows it"
     if len(text) > WEBHOOK_URL_MAX_BYTES:
         raise ConfigError(f"the webhook's address has more than {WEBHOOK_URL_MAX_BYTES} characters")

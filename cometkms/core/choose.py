@@ -14,10 +14,11 @@ TRACE_VARIABLE = "COMETKMS_TRACE"
 
 
 def load() -> "Core":
-    """The C core; its pure-Python twin where COMETKMS_PURE=1 asks for it or the C core was never built.
+    """The C core; its pure-Python twin where COMETKMS_PURE=1 asks for it or the C core
+    was never built.
 
-    A C core that was built but does not load (libsodium's symbols missing) is an error, never a silent fallback.
-    Raises: OperatorError with what is missing.
+    A C core that was built but does not load (libsodium's symbols missing) is an error, never a
+    silent fallback. Raises: OperatorError with what is missing.
     """
     if chosen_name() == "pure":
         from cometkms.core import pure
@@ -42,7 +43,8 @@ def native_is_built() -> bool:
 
 @contextmanager
 def tracing(name: str) -> Iterator[None]:
-    """Write the C core's hops of this process at the end into the directory that COMETKMS_TRACE names (benchmarks.budget reads them).
+    """Write the C core's hops of this process at the end into the directory that COMETKMS_TRACE
+    names (benchmarks.budget reads them).
 
     Raises: OSError when the directory cannot be written.
     """

@@ -1,6 +1,8 @@
-"""The one interface that `cometkms.core.native` (C) and `cometkms.core.pure` (Python) both implement.
+"""The one interface that `cometkms.core.native` (C) and `cometkms.core.pure` (Python)
+both implement.
 
-Every test of codec, sign bytes, frames, key slot and queue runs on both. `cometkms.core.choose.load()` chooses.
+Every test of codec, sign bytes, frames, key slot and queue runs on both.
+`cometkms.core.choose.load()` chooses.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,18 +31,22 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class Frames(Protocol):
-    """A connection's two ciphers and counters, SecretConnection's (PROTOCOL §2) or Noise's. Owned by one connection, wiped by close()."""
+    """A connection's two ciphers and counters, SecretConnection's (PROTOCOL §2) or Noise's.
+
+    Owned by one connection, wiped by close().
+    """
 
     def seal(self, data: Buffer) -> bytes:
         """Cut `data` into pieces and seal each.
 
-        SecretConnection: frames of at most 1024 bytes of data, 1044 bytes each on the wire, at least one. Noise: messages of at most
-        NOISE_PLAIN_BYTES, none for no data.
+        SecretConnection: frames of at most 1024 bytes of data, 1044 bytes each on the wire, at
+        least one. Noise: messages of at most NOISE_PLAIN_BYTES, none for no data.
         """
         ...
 
     def open(self, untrusted: Buffer) -> bytes:
-        """Take any number of ciphertext bytes (kept until a frame is whole); return the data of the whole frames.
+        """Take any number of ciphertext bytes (kept until a frame is whole); return the data of the
+        whole frames.
 
         Raises: ProtocolError on a bad tag, a chunk length over 1024, or a counter about to wrap.
         """
@@ -52,8 +58,8 @@ class Frames(Protocol):
 class KeySlot(Protocol):
     """One validator key for one chain, in locked memory, with the last place it signed.
 
-    The last line of defence: whatever the caller does, no two different sign bytes are ever signed at one place,
-    and none below the last signed place, within the life of this slot.
+    The last line of defence: whatever the caller does, no two different sign bytes are ever signed
+    at one place, and none below the last signed place, within the life of this slot.
     """
 
     @property
@@ -68,44 +74,55 @@ class KeySlot(Protocol):
     def last_signed(self) -> HRS: ...
 
     def raise_mark(self, hrs: HRS, sign_bytes: bytes) -> None:
-        """Move the last signed place up (never down: a lower `hrs` is ignored). sign_bytes b"" = burnt."""
+        """Move the last signed place up (never down: a lower `hrs` is ignored).
+        sign_bytes b"" = burnt.
+        """
         ...
 
     def sign(self, permit: Permit) -> bytes:
-        """Sign the permit's bytes, canonical ones of a vote or proposal, and move the mark. The signature has the size of the key's type.
+        """Sign the permit's bytes, canonical ones of a vote or proposal, and move the mark.
 
-        Raises: InvariantError if it is no permit, or if the bytes are not strictly canonical, of another chain, below the mark, or at the mark
-        with other bytes. The slot is then unchanged.
+        The signature has the size of the key's type.
+
+        Raises: InvariantError if it is no permit, or if the bytes are not strictly canonical, of
+        another chain, below the mark, or at the mark with other bytes. The slot is then unchanged.
         """
         ...
 
     def prepare(self, sign_bytes: bytes) -> None:
-        """Work out what signing these bytes will need and no key is needed for, while a majority is asked for them.
+        """Work out what signing these bytes will need and no key is needed for, while a majority is
+        asked for them.
 
-        Nothing is decided by it, and sign() gives the same without it. Most types of key have no such work.
+        Nothing is decided by it, and sign() gives the same without it. Most types of
+        key have no such work.
         """
         ...
 
     def allow_bytes(self, *, values: bool, unique_ids: Sequence[str]) -> None:
-        """What the chain's settings allow from now on: v1.x's SignBytes, and Celestia's SignRawBytes with these ids. A new slot allows nothing.
+        """What the chain's settings allow from now on: v1.x's SignBytes, and Celestia's
+        SignRawBytes with these ids. A new slot allows nothing.
 
-        Raises: InvariantError for more than RAW_UNIQUE_IDS_MAX ids, or one that is empty or over RAW_UNIQUE_ID_MAX_BYTES; nothing is
-        allowed then.
+        Raises: InvariantError for more than RAW_UNIQUE_IDS_MAX ids, or one that is empty or over
+        RAW_UNIQUE_ID_MAX_BYTES; nothing is allowed then.
         """
         ...
 
     def sign_value(self, value: bytes) -> bytes:
         """Sign a value of v1.x's SignBytes. No mark is looked at and none moves.
 
-        Raises: InvariantError, with nothing signed, unless it is allowed, has 1 to RAW_VALUE_MAX_BYTES bytes, and neither is nor reads
-        as what is signed of a vote, a proposal, an extension, or of Celestia's raw bytes.
+        Raises: InvariantError, with nothing signed, unless it is allowed, has 1 to
+        RAW_VALUE_MAX_BYTES bytes, and neither is nor reads as what is signed of a vote, a proposal,
+        an extension, or of Celestia's raw bytes.
         """
         ...
 
     def sign_raw(self, raw: bytes, unique_id: str) -> bytes:
-        """Sign Celestia's raw bytes: what is signed is built here, for the slot's own chain. No mark is looked at and none moves.
+        """Sign Celestia's raw bytes: what is signed is built here, for the slot's own chain.
 
-        Raises: InvariantError, with nothing signed, unless that id is allowed and the raw bytes are 1 to RAW_VALUE_MAX_BYTES.
+        No mark is looked at and none moves.
+
+        Raises: InvariantError, with nothing signed, unless that id is allowed and the raw bytes are
+        1 to RAW_VALUE_MAX_BYTES.
         """
         ...
 
@@ -123,17 +140,21 @@ class KeySlot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """An answer that another signer gave, judged. `frame`: bytes to write; `refused`: a final no, and not a signature."""
+    """An answer that another signer gave, judged.
+
+    `frame`: bytes to write; `refused`: a final no, and not a signature.
+    """
 
     refused: bool
     frame: bytes
 
 
 class Session(Protocol):
-    """A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext out. No I/O.
+    """A privval session after the handshake: ciphertext in, requests out; outcomes in, ciphertext
+    out. No I/O.
 
-    One request at a time: after next_request() gave one, exactly one answer_* call must follow before the next.
-    For unix:// the frames are None and the bytes plain.
+    One request at a time: after next_request() gave one, exactly one answer_* call must follow
+    before the next. For unix:// the frames are None and the bytes plain.
     """
 
     @property
@@ -142,11 +163,16 @@ class Session(Protocol):
         ...
 
     def received(self, size: int) -> None:
-        """The first `size` bytes of the inbox were filled. Raises: ProtocolError (close the connection)."""
+        """The first `size` bytes of the inbox were filled.
+
+        Raises: ProtocolError (close the connection).
+        """
         ...
 
     def next_request(self) -> Request | None:
-        """The next whole request, or None: receive more. Raises: ProtocolError (close the connection).
+        """The next whole request, or None: receive more.
+
+        Raises: ProtocolError (close the connection).
 
         An announced length over MESSAGE_MAX_BYTES raises before memory is spent for it.
         """
@@ -165,48 +191,57 @@ class Session(Protocol):
     def answer_pong(self) -> bytes: ...
 
     def answer_pub_key(self, public_key: bytes) -> bytes:
-        """The key, as keytypes.typed() makes it, in one response that v0.x and v1.x each read as their own.
+        """The key, as keytypes.typed() makes it, in one response that v0.x and v1.x
+        each read as their own.
 
         v0.33 has no form for most types: it is answered with a RemoteSignerError that says so.
         """
         ...
 
     def answer_error(self, code: int, description: str) -> bytes:
-        """The response type of the pending request with a RemoteSignerError (for a ping or unknown kind: answer_empty())."""
+        """The response type of the pending request with a RemoteSignerError (for a ping or unknown
+        kind: answer_empty()).
+        """
         ...
 
     def answer_empty(self) -> bytes:
-        """A pong in place of the answer: the validator takes it for a passing trouble and asks again."""
+        """A pong in place of the answer: the validator takes it for a passing trouble
+        and asks again.
+        """
         ...
 
     def prepare(self, slot: KeySlot) -> None:
-        """KeySlot.prepare for what the pending request asks to be signed, the extension of a precommit with it."""
+        """KeySlot.prepare for what the pending request asks to be signed, the extension of a
+        precommit with it.
+        """
         ...
 
     def answer_sign(self, slot: KeySlot, permit: Permit) -> tuple[bytes, bytes]:
         """Sign exactly the permit's bytes; return (signature, bytes to write).
 
-        The response echoes the pending vote or proposal with the permit's timestamp, the signature, and for a non-nil
-        precommit (PROTO dialect, without skip_extension) the extension signature; never the extension itself.
-        Raises: InvariantError, with nothing signed, unless they equal the pending request's sign bytes in all
-        but the timestamp; and whatever KeySlot.sign raises.
+        The response echoes the pending vote or proposal with the permit's timestamp, the signature,
+        and for a non-nil precommit (PROTO dialect, without skip_extension) the extension signature;
+        never the extension itself. Raises: InvariantError, with nothing signed, unless they equal
+        the pending request's sign bytes in all but the timestamp; and whatever KeySlot.sign raises.
         """
         ...
 
     def answer_repeat(self, slot: KeySlot, sign_bytes: bytes, signature: bytes) -> bytes:
-        """Answer as answer_sign does, with a signature already known for `sign_bytes` (recorded timestamp). The extension is signed anew,
-        also where the answer before this one had none because it was asked with skip_extension.
+        """Answer as answer_sign does, with a signature already known for `sign_bytes` (recorded
+        timestamp). The extension is signed anew, also where the answer before this one had none
+        because it was asked with skip_extension.
 
-        Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp, or the signature does
-        not verify.
+        Raises: InvariantError unless `sign_bytes` equals the pending ones in all but the timestamp,
+        or the signature does not verify.
         """
         ...
 
     def answer_bytes(self, slot: KeySlot) -> tuple[bytes, bytes]:
-        """Sign what the pending SignBytes or SignRawBytes asks for; return (signature, bytes to write).
+        """Sign what the pending SignBytes or SignRawBytes asks for; return (signature,
+        bytes to write).
 
-        Raises: InvariantError, with nothing signed, unless such a request with reason NONE is pending; and whatever KeySlot.sign_value
-        and sign_raw raise.
+        Raises: InvariantError, with nothing signed, unless such a request with reason NONE is
+        pending; and whatever KeySlot.sign_value and sign_raw raise.
         """
         ...
 
@@ -215,11 +250,14 @@ class Session(Protocol):
         ...
 
     def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """Answer the pending vote or proposal as another signer did; None, and it is still pending, unless that is an answer to it.
+        """Answer the pending vote or proposal as another signer did; None, and it is still pending,
+        unless that is an answer to it.
 
-        `untrusted_answer`, with its length, is one if it is the vote or proposal that was asked for, changed in nothing but the timestamp, with a
-        signature of `public_key` over exactly that, and one over its extension where the signer makes one; or a refusal. It is encoded
-        anew, so that nothing else comes along. Raises: InvariantError where no vote or proposal is pending.
+        `untrusted_answer`, with its length, is one if it is the vote or proposal that
+        was asked for, changed in nothing but the timestamp, with a signature of
+        `public_key` over exactly that, and one over its extension where the signer
+        makes one; or a refusal. It is encoded anew, so that nothing else comes along.
+        Raises: InvariantError where no vote or proposal is pending.
         """
         ...
 
@@ -229,14 +267,20 @@ class Session(Protocol):
 
 
 class Queue(Protocol):
-    """One end of a single-producer single-consumer queue between two processes. Messages: 1..QUEUE_SLOT_BYTES-8 bytes."""
+    """One end of a single-producer single-consumer queue between two processes.
+
+    Messages: 1..QUEUE_SLOT_BYTES-8 bytes.
+    """
 
     def fileno(self) -> int:
         """Readable when there may be something to pop (consumer's side)."""
         ...
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:
-        """Append and wake the consumer (or leave it to find the message by itself). False, with nothing written, when full."""
+        """Append and wake the consumer (or leave it to find the message by itself).
+
+        False, with nothing written, when full.
+        """
         ...
 
     def wake(self) -> None:
@@ -244,7 +288,8 @@ class Queue(Protocol):
         ...
 
     def pop(self) -> bytes | None:
-        """Take the oldest message, or None when empty (then the wake-up is cleared: safe to sleep on fileno()).
+        """Take the oldest message, or None when empty (then the wake-up is cleared: safe to sleep
+        on fileno()).
 
         Raises: InvariantError when the other side wrote something impossible.
         """
@@ -263,15 +308,21 @@ class Queue(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back this process's memory and descriptors: what it inherited and has no part in. The others keep theirs."""
+        """Give back this process's memory and descriptors: what it inherited and has no part in.
+
+        The others keep theirs.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RowRecord:
-    """A row's newest record in the promise store. `opened`: False until every member's mark for a new row was seen (rule 9).
+    """A row's newest record in the promise store.
 
-    `count`: promises written so far; `sequence`, `newest`: of its pair of slots, where the first write goes to slot 0.
+    `opened`: False until every member's mark for a new row was seen (rule 9).
+
+    `count`: promises written so far; `sequence`, `newest`: of its pair of slots, where the first
+    write goes to slot 0.
     """
 
     mark: Watermark
@@ -282,7 +333,8 @@ class RowRecord:
 
 
 class Records(Protocol):
-    """The promise store's records by the rows' numbers: the one place where they stand, in the fast path's own memory where there is one.
+    """The promise store's records by the rows' numbers: the one place where they stand, in the fast
+    path's own memory where there is one.
 
     Whoever reads gets the record as it is now, whoever wrote it.
     """
@@ -309,7 +361,9 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A reservation that the hot path gives back: the members were asked, and no majority has answered yet."""
+    """A reservation that the hot path gives back: the members were asked, and no majority has
+    answered yet.
+    """
 
     nonce: int
     request_id: int
@@ -322,7 +376,9 @@ class Lane(Protocol):
     """One established connection, its hot messages handled as they arrive."""
 
     blocked: bool
-    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it leaves such bytes."""
+    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it
+    leaves such bytes.
+    """
 
     @property
     def served(self) -> int:
@@ -330,9 +386,11 @@ class Lane(Protocol):
         ...
 
     def turn(self, *, serve: bool) -> bytes:
-        """Receive once; with `serve`, handle the plain messages in front; return the rest, decrypted, for the owner.
+        """Receive once; with `serve`, handle the plain messages in front; return the rest,
+        decrypted, for the owner.
 
-        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError, ProtocolError; StoreFailure.
+        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
+        ProtocolError; StoreFailure.
         """
         ...
 
@@ -344,7 +402,9 @@ class Lane(Protocol):
 
 
 class HotPath(Protocol):
-    """The plain case of a promise without a line of Python: see csrc/hot.h. The general path begins at cometkms.state.node.
+    """The plain case of a promise without a line of Python: see csrc/hot.h.
+
+    The general path begins at cometkms.state.node.
 
     It writes the promise store's records beside cometkms.store: both have them in `records`.
     """
@@ -355,11 +415,15 @@ class HotPath(Protocol):
         ...
 
     def set_member(self, member: str, incarnation: Incarnation, seq: int) -> None:
-        """What the member's promises and accepts must bear to be plain, and the highest seq known of it."""
+        """What the member's promises and accepts must bear to be plain, and the highest
+        seq known of it.
+        """
         ...
 
     def raise_floor(self, number: int, hrs: HRS) -> None:
-        """At or below this place nothing is plain: a signature or another member's mark is known there. It never falls."""
+        """At or below this place nothing is plain: a signature or another member's mark is known
+        there. It never falls.
+        """
         ...
 
     def set_reach(self, number: int, height: int) -> None:
@@ -371,7 +435,8 @@ class HotPath(Protocol):
         ...
 
     def take(self, requests: Queue) -> tuple[list[bytes], int]:
-        """Empty the signer's queue, a batch at a time: the messages that are not plain, and how many there were at all.
+        """Empty the signer's queue, a batch at a time: the messages that are not plain, and how
+        many there were at all.
 
         Raises: StoreFailure; InvariantError for a corrupt queue.
         """
@@ -398,8 +463,9 @@ class HotPath(Protocol):
         ...
 
     def flow(self, member: str) -> tuple[float, float]:
-        """When the last promise was made here for the member, and when its last one for this node came: seconds of CLOCK_MONOTONIC,
-        on the connection that is there; 0.0: none."""
+        """When the last promise was made here for the member, and when its last one for this node
+        came: seconds of CLOCK_MONOTONIC, on the connection that is there; 0.0: none.
+        """
         ...
 
 
@@ -415,12 +481,17 @@ class SignLane(Protocol):
     """One open connection to a validator, its plain requests handled as they arrive."""
 
     blocked: bool
-    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it leaves such bytes."""
+    """Set by the owner while it holds bytes that the socket did not take, and by the lane when it
+    leaves such bytes.
+    """
 
     def turn(self) -> Request | Turn:
-        """Receive once and look for one request. A Request is pending in the session and the owner's to answer.
+        """Receive once and look for one request.
 
-        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError, ProtocolError.
+        A Request is pending in the session and the owner's to answer.
+
+        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
+        ProtocolError.
         """
         ...
 
@@ -440,11 +511,16 @@ class Desk(Protocol):
     """As of a SignLane."""
 
     def serve(self, chain: int, number: int, chain_id: str, *, validator: bytes, identity: bytes) -> Session:
-        """The agent may ask for that chain; the session is the desk's. `number`, validator, identity: as of SignPath.lane()."""
+        """The agent may ask for that chain; the session is the desk's.
+
+        `number`, validator, identity: as of SignPath.lane().
+        """
         ...
 
     def turn(self, *, serve: bool) -> tuple[bytes, int]:
-        """Receive once; with `serve`, reserve the plain requests in front. The rest, decrypted, for the owner; and how many were reserved.
+        """Receive once; with `serve`, reserve the plain requests in front.
+
+        The rest, decrypted, for the owner; and how many were reserved.
 
         Raises: as SignLane.turn().
         """
@@ -455,7 +531,9 @@ class Desk(Protocol):
         ...
 
     def forget(self, number: int) -> None:
-        """No answer to it is expected any more: a reservation of it is forgotten, and its session is free for the next."""
+        """No answer to it is expected any more: a reservation of it is forgotten, and its session
+        is free for the next.
+        """
         ...
 
     def take_unsent(self) -> bytes:
@@ -469,7 +547,9 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature that was made, answered and reported on the hot path. at_ns, took_ns: CLOCK_MONOTONIC, since its request's last byte."""
+    """One signature that was made, answered and reported on the hot path. at_ns, took_ns:
+    CLOCK_MONOTONIC, since its request's last byte.
+    """
 
     chain: int
     link: int
@@ -492,7 +572,10 @@ class Underway:
 
 
 class Trail(Protocol):
-    """The signer's end of the audit log. Never waits, never fails: what finds no room is lost, and its number is missing in the log."""
+    """The signer's end of the audit log.
+
+    Never waits, never fails: what finds no room is lost, and its number is missing in the log.
+    """
 
     def note(self, decision: Decision) -> None:
         """Hand over one decision, after its answer has left."""
@@ -500,7 +583,9 @@ class Trail(Protocol):
 
 
 class Watermarks(Protocol):
-    """The chains' watermarks by their numbers: the one place where they stand, in the fast path's own memory where there is one."""
+    """The chains' watermarks by their numbers: the one place where they stand, in the fast path's
+    own memory where there is one.
+    """
 
     def __getitem__(self, chain: int, /) -> Watermark: ...
 
@@ -508,29 +593,40 @@ class Watermarks(Protocol):
 
 
 class SignPath(Protocol):
-    """The plain case of a signature without a line of Python: see csrc/sign.h. The general path is cometkms.signer.chain."""
+    """The plain case of a signature without a line of Python: see csrc/sign.h.
+
+    The general path is cometkms.signer.chain.
+    """
 
     @property
     def marks(self) -> Watermarks:
-        """The last place of each chain that was signed, or may have been; read and moved here and by the general path."""
+        """The last place of each chain that was signed, or may have been; read and moved here and
+        by the general path.
+        """
         ...
 
     def lane(
         self, chain: int, number: int, session: Session, fd: int, *, validator: bytes = b"", identity: bytes = b""
     ) -> SignLane | None:
-        """None where its owner is to receive everything. `number`: the owner's name for the connection; the last one made under it counts.
+        """None where its owner is to receive everything.
+
+        `number`: the owner's name for the connection; the last one made under it counts.
 
         validator, identity: model.Decision's.
         """
         ...
 
     def desk(self, frames: Frames, fd: int) -> Desk | None:
-        """An agent's link; None where its owner is to receive everything. `frames` are used here and by the owner."""
+        """An agent's link; None where its owner is to receive everything.
+
+        `frames` are used here and by the owner.
+        """
         ...
 
     def take(self) -> tuple[bytes | None, list[int], bool]:
-        """Take the state process's messages up to the first that is not plain: that one, whose links got their answers before it,
-        and whether there was any message at all. Raises: InvariantError for a corrupt queue.
+        """Take the state process's messages up to the first that is not plain: that one, whose
+        links got their answers before it, and whether there was any message at all. Raises:
+        InvariantError for a corrupt queue.
         """
         ...
 
@@ -561,21 +657,26 @@ class SignPath(Protocol):
 
 
 class EndLane(Protocol):
-    """One open connection from an agent to its validator, its plain requests asked of a node as they arrive."""
+    """One open connection from an agent to its validator, its plain requests asked of a node as
+    they arrive.
+    """
 
     blocked: bool
     """As of a SignLane."""
 
     seq: int
-    """The number of the request that waits for its answer, whoever asked which nodes for it; 0: none does."""
+    """The number of the request that waits for its answer, whoever asked which nodes
+    for it; 0: none does.
+    """
 
     def know(self, public_key: bytes) -> None:
         """The key that signatures must verify with: before it is known nothing is answered here."""
         ...
 
     def turn(self, node: "NodeLane | None", seq: int) -> Request | Turn:
-        """Receive once and look for one request, unless one is under way. It is asked of `node` under `seq` if it is plain; a Request is pending in
-        the session and the owner's to answer. Raises: as SignLane.turn().
+        """Receive once and look for one request, unless one is under way. It is asked of `node`
+        under `seq` if it is plain; a Request is pending in the session and the owner's to answer.
+        Raises: as SignLane.turn().
         """
         ...
 
@@ -601,7 +702,9 @@ class NodeLane(Protocol):
     """As of a SignLane."""
 
     def turn(self, *, serve: bool) -> tuple[bytes, list[Passed]]:
-        """Receive once; with `serve`, pass on the answers in front. The rest, decrypted, for the owner; and what was passed on.
+        """Receive once; with `serve`, pass on the answers in front.
+
+        The rest, decrypted, for the owner; and what was passed on.
 
         Raises: as SignLane.turn().
         """
@@ -613,10 +716,15 @@ class NodeLane(Protocol):
 
 
 class RelayPath(Protocol):
-    """The plain case of an agent without a line of Python: see csrc/relay.h. The general path is cometkms.agent itself."""
+    """The plain case of an agent without a line of Python: see csrc/relay.h.
+
+    The general path is cometkms.agent itself.
+    """
 
     def end(self, number: int, session: Session, fd: int) -> EndLane:
-        """`number`: the owner's name for the connection, below CHAINS_MAX; the last one made under it counts."""
+        """`number`: the owner's name for the connection, below CHAINS_MAX; the last one
+        made under it counts.
+        """
         ...
 
     def node(self, frames: Frames, fd: int) -> NodeLane:
@@ -625,15 +733,20 @@ class RelayPath(Protocol):
 
 
 class AuditLines(Protocol):
-    """Lines of the audit log of what is signed every day, many in one call. The general path is cometkms/audit/log.py."""
+    """Lines of the audit log of what is signed every day, many in one call.
+
+    The general path is cometkms/audit/log.py.
+    """
 
     def make(
         self, records: Sequence[bytes], *, life: int, number: int, seq: int, head: str, room: int
     ) -> tuple[int, bytes, str]:
-        """How many of the records, from the first on, are plain; their lines, with newlines; the hash of the last one.
+        """How many of the records, from the first on, are plain; their lines, with newlines; the
+        hash of the last one.
 
-        life, number: of the signer process that writes, and of its last decision in the log; seq, head: of the log's last line;
-        room: bytes that the file may still take. A record that is not plain, as a queue's stranger may have written it, ends it.
+        life, number: of the signer process that writes, and of its last decision in the log; seq,
+        head: of the log's last line; room: bytes that the file may still take. A record that is not
+        plain, as a queue's stranger may have written it, ends it.
         """
         ...
 
@@ -653,11 +766,17 @@ class Core(Protocol):
         ...
 
     def encode_message(self, dialect: Dialect, message: Message) -> bytes:
-        """Encode as CometBFT's own code does, length prefix included. Byte for byte equal to the vectors."""
+        """Encode as CometBFT's own code does, length prefix included.
+
+        Byte for byte equal to the vectors.
+        """
         ...
 
     def check_request(self, dialect: Dialect, chain_id: str, message: Message) -> Request:
-        """Judge a decoded request for this chain (senseless → reason) and make its sign bytes. Pure."""
+        """Judge a decoded request for this chain (senseless → reason) and make its sign bytes.
+
+        Pure.
+        """
         ...
 
     def extension_sign_bytes(self, chain_id: str, hrs: HRS, extension: bytes) -> bytes: ...
@@ -667,12 +786,16 @@ class Core(Protocol):
         ...
 
     def same_but_timestamp(self, a: bytes, b: bytes) -> bool:
-        """Whether two strictly canonical sign bytes differ at most in their timestamp. False if either is not canonical."""
+        """Whether two strictly canonical sign bytes differ at most in their timestamp.
+
+        False if either is not canonical.
+        """
         ...
 
     def reads_as_vote(self, untrusted: bytes) -> bool:
-        """Whether the value is what is signed of a vote, a proposal or a vote extension of any chain, in either encoding, or reads as
-        one: with its length in front or without, fields in any order, repeated or unknown ones among them.
+        """Whether the value is what is signed of a vote, a proposal or a vote extension of any
+        chain, in either encoding, or reads as one: with its length in front or without, fields in
+        any order, repeated or unknown ones among them.
         """
         ...
 
@@ -682,7 +805,9 @@ class Core(Protocol):
 
     # SecretConnection
     def ephemeral_public(self, secret: bytearray, *, fresh: bool = True) -> bytes:
-        """The X25519 public key of a secret of 32 bytes, which is made here, in place, where it is to be fresh: nobody else has a copy."""
+        """The X25519 public key of a secret of 32 bytes, which is made here, in place, where it is
+        to be fresh: nobody else has a copy.
+        """
         ...
 
     def key_schedule(
@@ -698,7 +823,10 @@ class Core(Protocol):
 
     # Noise
     def shared_secret(self, secret: Buffer, remote_public: bytes) -> bytearray:
-        """X25519 of a secret of 32 bytes and a remote public key; the caller wipes the 32 bytes. Raises: ProtocolError for a low-order point."""
+        """X25519 of a secret of 32 bytes and a remote public key; the caller wipes the 32 bytes.
+
+        Raises: ProtocolError for a low-order point.
+        """
         ...
 
     def noise(self, recv_key: bytes, send_key: bytes) -> Frames:
@@ -707,14 +835,18 @@ class Core(Protocol):
 
     # keys
     def require(self, key_type: KeyType) -> None:
-        """Load the library of a type of key and let it sign a known text; once. A process that is shut off later calls it before.
+        """Load the library of a type of key and let it sign a known text; once.
 
-        Raises: OperatorError naming the package that is missing, or what is wrong with it; KeyFileError: the type is not built.
+        A process that is shut off later calls it before.
+
+        Raises: OperatorError naming the package that is missing, or what is wrong with it;
+        KeyFileError: the type is not built.
         """
         ...
 
     def key_slot(self, base64_secret: bytearray, chain_id: str, key_type: KeyType = ED25519) -> KeySlot:
-        """Decode the secret of a key file (base64 of key_type.secret_bytes) into locked memory and wipe `base64_secret`.
+        """Decode the secret of a key file (base64 of key_type.secret_bytes) into locked memory and
+        wipe `base64_secret`.
 
         Raises: KeyFileError if it is no private key of that type; OperatorError, as require().
         """
@@ -728,30 +860,39 @@ class Core(Protocol):
         ...
 
     def outside_slot(self, public_key: bytes, sign: Callable[[bytes], bytes], chain_id: str) -> KeySlot:
-        """A slot whose key is elsewhere, as in a hardware token: `sign` gives a signature, which is verified before it leaves.
+        """A slot whose key is elsewhere, as in a hardware token: `sign` gives a signature, which is
+        verified before it leaves.
 
         Marks, chain and canonical bytes are guarded as in every slot.
         """
         ...
 
     def seal_key(self, base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> SealedKey:
-        """Seal a key file's secret (base64, wiped), with the cost, salt and nonce of `blank`, whose public key tells its type only.
+        """Seal a key file's secret (base64, wiped), with the cost, salt and nonce of `blank`, whose
+        public key tells its type only.
 
         Raises: KeyFileError; OperatorError, as require().
         """
         ...
 
     def unseal_key(self, sealed: SealedKey, passphrase: Buffer) -> bytearray:
-        """The secret as a key file has it, base64, for the caller to wipe: only for an operator's command. Raises: KeyFileError."""
+        """The secret as a key file has it, base64, for the caller to wipe: only for an operator's
+        command. Raises: KeyFileError.
+        """
         ...
 
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether the signature is the key's (as keytypes.typed() makes it) over the message. Raises: OperatorError, as require()."""
+        """Whether the signature is the key's (as keytypes.typed() makes it) over the message.
+
+        Raises: OperatorError, as require().
+        """
         ...
 
     # session
     def session(self, dialect: Dialect, chain_id: str, frames: Frames | None, pending: bytes) -> Session:
-        """`frames` passes into the session's hands; `pending`: plain bytes that arrived behind the handshake."""
+        """`frames` passes into the session's hands; `pending`: plain bytes that arrived
+        behind the handshake.
+        """
         ...
 
     # the state process's hot path
@@ -770,9 +911,12 @@ class Core(Protocol):
         on_synced: Callable[[int], None],
         on_permit: Callable[[int], None],
     ) -> HotPath:
-        """`path`, `fd`: of the store. `chains`: the row of each chain of the signer; no other row is written here.
+        """`path`, `fd`: of the store.
 
-        `may`: whether this node may promise, and whether it may propose, now. `on_synced`, `on_permit`: after the fact, in ns.
+        `chains`: the row of each chain of the signer; no other row is written here.
+
+        `may`: whether this node may promise, and whether it may propose, now. `on_synced`,
+        `on_permit`: after the fact, in ns.
         """
         ...
 
@@ -782,7 +926,10 @@ class Core(Protocol):
         ...
 
     def audit_lines(self, chains: Sequence[str]) -> AuditLines | None:
-        """`chains`: their ids, by a decision's number. None: this core has none, and the general path (audit/log.py) makes every line."""
+        """`chains`: their ids, by a decision's number.
+
+        None: this core has none, and the general path (audit/log.py) makes every line.
+        """
         ...
 
     def sign_path(

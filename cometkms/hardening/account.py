@@ -1,8 +1,9 @@
 """Whom a process runs as: choose an account for it, become it, give up root's capabilities. And
 what the kernel says of itself.
 
-started as root       the account of the process's own name, `cmkms-api` say, if there is one; else a number that no account has;
-                      for the signer first the one that signer_user names
+started as root       the account of the process's own name, `cmkms-api` say, if there is one; else
+                      a number that no account has; for the signer first the one that signer_user
+                      names
 signer_user = "root"  root's number stays, its capabilities go
 not started as root   the node's own user: nobody can become another
 """

@@ -29,7 +29,8 @@ def syscall(number: int, *arguments: object) -> int:
 def prctl(option: int, second: int | bytes = 0, third: int = 0) -> int:
     """Raises: OSError."""
     first = ctypes.c_char_p(second) if isinstance(second, bytes) else ctypes.c_ulong(second)
-    words = [ctypes.c_ulong(one) for one in (third, 0, 0)]  # variadic: a bare int would be half a word
+    # variadic: a bare int would be half a word
+    words = [ctypes.c_ulong(one) for one in (third, 0, 0)]
     return _checked(_libc().prctl(option, first, *words), f"prctl({option})")
 
 

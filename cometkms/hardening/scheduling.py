@@ -1,9 +1,11 @@
 """Who of a node's processes gets a core first. Nothing is taken from anybody here: it decides who
 waits when several want to run.
 
-    signer, state, agent           the usual class with the shortest slice (Linux 6.12), so that they need not wait for another's to end;
-                                   SCHED_RR at its lowest priority where `realtime` asks for it and the unit grants it
-    audit, api, writer, dialer     SCHED_BATCH, and nicer by NICER: they push nobody aside who runs, and a woken signer pushes them aside
+    signer, state, agent           the usual class with the shortest slice (Linux 6.12), so that
+                                   they need not wait for another's to end; SCHED_RR at its lowest
+                                   priority where `realtime` asks for it and the unit grants it
+    audit, api, writer, dialer     SCHED_BATCH, and nicer by NICER: they push nobody aside who runs,
+                                   and a woken signer pushes them aside
     supervisor                     SCHED_BATCH: its nice value would be its children's for good
 
 A small share, not SCHED_IDLE: on a machine whose cores are all taken that class leaves a process a
@@ -83,7 +85,8 @@ def take_turn(process: str, mode: Mode, turn: Turn) -> Measure:
 def _take(turn: Turn) -> tuple[State, str]:
     try:
         if turn in (Turn.FIRST, Turn.REALTIME):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # not the supervisor's, which was inherited
+            # not the supervisor's, which was inherited
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         if turn is Turn.FIRST:
             return _short_slice()
         if turn is Turn.REALTIME:

@@ -3,8 +3,10 @@ before each call.
 
 An allowlist. What happens to a call:
 
-    named, harmless                 allowed (the kernel caches these by number: the program does not even run)
-    named, with rules               allowed if its arguments are within one of its rules, else EACCES
+    named, harmless                 allowed (the kernel caches these by number: the program does not
+                                    even run)
+    named, with rules               allowed if its arguments are within one of its rules, else
+                                    EACCES
     deadly (execve, ptrace, …)      the process is killed: no honest signer does that
     newer than this program         ENOSYS: the C library then does what it does on an older kernel
     anything else                   EPERM
@@ -53,7 +55,8 @@ _WHOLE: Final = 0xFFFF_FFFF
 _SET_MODE_FILTER: Final = 1
 _ALL_THREADS: Final = 1  # SECCOMP_FILTER_FLAG_TSYNC
 _TELL_AUDIT: Final = 2  # SECCOMP_FILTER_FLAG_LOG, Linux 4.14
-_NO_SLOWDOWN: Final = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW, 4.17: else kernels below 5.16 slow the whole process down
+# SECCOMP_FILTER_FLAG_SPEC_ALLOW, 4.17: else kernels below 5.16 slow the whole process down
+_NO_SLOWDOWN: Final = 4
 
 _STREAM, _DATAGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 _KIND_MASK: Final = 0xF  # SOCK_TYPE_MASK
@@ -207,7 +210,8 @@ def _judge(allowed: Sequence[Rule]) -> list[Instruction]:
         checks = [_compare(check) for check in rule]
         body = [*(one for check in checks for one in check), _returns(ALLOW)]
         done = 0
-        for check in checks:  # the last instruction of each jumps over the rest of the rule if nothing is equal
+        # the last instruction of each jumps over the rest of the rule if nothing is equal
+        for check in checks:
             done += len(check)
             body[done - 1] = Instruction(_JUMP_EQUAL, 0, len(body) - done, body[done - 1].constant)
         code += body

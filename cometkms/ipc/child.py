@@ -186,7 +186,8 @@ def run_loop(
             if beats % log_beats == 0:
                 log.flush()
             beats += 1
-            gc.collect(2 if beats % full_collection_beats == 0 else 0)  # between callbacks, never within one
+            # between callbacks, never within one
+            gc.collect(2 if beats % full_collection_beats == 0 else 0)
 
         loop.set_exception_handler(on_exception)
         loop.add_signal_handler(STOP_SIGNAL, stop.set)
@@ -206,7 +207,8 @@ def run_loop(
     except Exception as error:  # noqa: BLE001 - logged below, and the process ends with its exit code
         failures.append(error)
     log.attach(None)
-    for failure in failures[1:]:  # the first is the supervisor's to tell, with the end of this process
+    # the first is the supervisor's to tell, with the end of this process
+    for failure in failures[1:]:
         log.error("failed as it ended", kind=type(failure).__name__, why=said(failure))
     log.flush(deadline_s=0.5)
     if not failures:

@@ -107,7 +107,8 @@ def _close_others(kept: set[int]) -> None:
     business."""
     highest = -1
     for fd in sorted(kept):
-        if fd > highest + 1:  # an empty range would close everything: CPython hands -1 on as the highest of all
+        # an empty range would close everything: CPython hands -1 on as the highest of all
+        if fd > highest + 1:
             os.closerange(highest + 1, fd)
         highest = fd
     os.closerange(highest + 1, os.sysconf("SC_OPEN_MAX"))

@@ -18,7 +18,8 @@ _WATCHDOG_VARIABLE: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID_VARIABLE: Final = "WATCHDOG_PID"
 _VARIABLES: Final = (SOCKET_VARIABLE, _WATCHDOG_VARIABLE, _WATCHDOG_PID_VARIABLE)
 _STATUS_MAX_BYTES: Final = 512  # systemctl shows one line
-_UNSENT_MAX: Final = 8  # state changes kept for a manager that does not read: more of them say nothing new
+# state changes kept for a manager that does not read: more of them say nothing new
+_UNSENT_MAX: Final = 8
 
 
 class Notifier:

@@ -1,4 +1,6 @@
-"""Do something with a secret in a process of its own, which cannot be dumped and ends at once, with whoever started it at the latest."""
+"""Do something with a secret in a process of its own, which cannot be dumped and ends at once, with
+whoever started it at the latest.
+"""
 
 import contextlib
 import os
@@ -10,7 +12,8 @@ from cometkms.errors import CometKMSError, KeyFileError, said
 from cometkms.hardening.prctl import die_with_parent, make_undumpable
 
 _TOLD_MAX_BYTES: Final = 4000  # below PIPE_BUF: one write, whole
-_NUMBER: Final = struct.Struct("=i")  # before the words of a failure: the kernel's number for it, 0 where it has none
+# before the words of a failure: the kernel's number for it, 0 where it has none
+_NUMBER: Final = struct.Struct("=i")
 _WORDS_MAX_BYTES: Final = _TOLD_MAX_BYTES - _NUMBER.size
 _BETWEEN: Final = "\0"  # what is wrong, and its cure
 
@@ -41,8 +44,9 @@ class Aside:
     def wait(self) -> None:
         """Wait until the process has ended; what it gave stays in the pipe.
 
-        Raises: KeyFileError with the words of what the work raised, caused by an OSError where the system refused something: a disk
-        that is full or fails is told from a key file that is wrong here as well as there.
+        Raises: KeyFileError with the words of what the work raised, caused by an OSError where the
+        system refused something: a disk that is full or fails is told from a key file that is wrong
+        here as well as there.
         """
         if self._pid:
             pid, self._pid = self._pid, 0
@@ -66,7 +70,10 @@ class Aside:
 
 
 def aside(work: Callable[[], bytes]) -> bytes:
-    """What `work` returns, at most _TOLD_MAX_BYTES. Raises: KeyFileError with the words of what it raised."""
+    """What `work` returns, at most _TOLD_MAX_BYTES.
+
+    Raises: KeyFileError with the words of what it raised.
+    """
     return Aside(work).take()
 
 
@@ -78,7 +85,9 @@ def _words_of(error: BaseException) -> bytes:
 
 
 def _number_of(error: BaseException) -> int:
-    """What the kernel said, of the OSError that is behind it; 0: none is, or it has a number of another kind."""
+    """What the kernel said, of the OSError that is behind it; 0: none is, or it has a number of
+    another kind.
+    """
     behind: BaseException | None = error
     while behind is not None and not isinstance(behind, OSError):
         behind = behind.__cause__

@@ -1,15 +1,19 @@
-"""What the nodes of a cluster know each other by: one secret, and from it an ed25519 identity for each node id.
+"""What the nodes of a cluster know each other by: one secret, and from it an ed25519 identity for
+each node id.
 
-The secret is `priv/cluster.key` (64 hex digits) if that is there, else HKDF-SHA256 of the validator's seed: every node that holds the
-key knows whom to expect, without more configuration. Whoever has the secret is every member, so no running process has it: a
-process that does nothing else derives it, and what a node is to know of it, and ends.
+The secret is `priv/cluster.key` (64 hex digits) if that is there, else HKDF-SHA256 of the
+validator's seed: every node that holds the key knows whom to expect, without more configuration.
+Whoever has the secret is every member, so no running process has it: a process that does nothing
+else derives it, and what a node is to know of it, and ends.
 
     identity       this node's own: the only private key that leaves the deriving process
     public_keys    the identity keys of all members, to expect them by
-    noise          the cluster's own: what noise:// validators know every node by; only the signer gets it, in a process of its own
+    noise          the cluster's own: what noise:// validators know every node by; only the signer
+                   gets it, in a process of its own
     authority      a public key that is alike on all nodes …
-    certificate    … and its signature over this node's id and identity key: a node that is in nobody's list shows with it that
-                   the secret is its own, too (rule 9), and shows nothing by which another could
+    certificate    … and its signature over this node's id and identity key: a node that is in
+                   nobody's list shows with it that the secret is its own, too (rule 9), and shows
+                   nothing by which another could
 """
 
 import hashlib
@@ -60,10 +64,12 @@ class ClusterIdentity:
 
 
 class Derivation:
-    """Derive one node's identity in a process of its own, which opens a key file, asks for its passphrase, hands over, ends.
+    """Derive one node's identity in a process of its own, which opens a key file, asks for its
+    passphrase, hands over, ends.
 
-    Whoever begins it need not be able to open the key any more, nor know the passphrase, when it takes what was derived; a process
-    that it forks in between, and that closes what it inherited, knows neither.
+    Whoever begins it need not be able to open the key any more, nor know the passphrase, when it
+    takes what was derived; a process that it forks in between, and that closes what it inherited,
+    knows neither.
     """
 
     def __init__(
@@ -75,7 +81,11 @@ class Derivation:
         members: Iterable[str],
         noise_file: Path | None = None,
     ) -> None:
-        """Begin. `keys`: of each chain; the lowest public key is the one used. `noise_file`: holds the noise identity in place of a derived one."""
+        """Begin.
+
+        `keys`: of each chain; the lowest public key is the one used. `noise_file`: holds the noise
+        identity in place of a derived one.
+        """
         self._me, self._names = me, tuple(sorted({me, *members}))
         chosen, names = tuple(keys), self._names
 
@@ -86,7 +96,10 @@ class Derivation:
         self._aside = Aside(derive)
 
     def wait(self) -> None:
-        """Wait until it is done, or has failed; nothing of it is here yet. Raises: KeyFileError with the words of the process that derives."""
+        """Wait until it is done, or has failed; nothing of it is here yet.
+
+        Raises: KeyFileError with the words of the process that derives.
+        """
         self._aside.wait()
 
     def take(self) -> ClusterIdentity:
@@ -118,7 +131,10 @@ def public_identities(home: Path, keys: Iterable[KeySource], core: Core, members
 
 
 def noise_identity(home: Path, keys: Iterable[KeySource], core: Core, file: Path | None) -> Identity:
-    """The identity that all nodes of the cluster show to noise:// validators, for who dials them. `file`: it is there. Raises: KeyFileError."""
+    """The identity that all nodes of the cluster show to noise:// validators, for who dials them.
+
+    `file`: it is there. Raises: KeyFileError.
+    """
     chosen = tuple(keys)
 
     def derive() -> bytes:
@@ -145,7 +161,9 @@ def _noise_key(secret: bytes, file: Path | None) -> SigningKey:
 
 
 def _derive(secret: bytes, me: str, names: tuple[str, ...]) -> bytes:
-    """Derive, in the process that is there for it, seed, authority, certificate, and public keys in the order of the names."""
+    """Derive, in the process that is there for it, seed, authority, certificate, and public keys in
+    the order of the names.
+    """
     authority = SigningKey(hashlib.blake2b(key=secret, digest_size=32, person=b"cmkms-authority").digest())
     own = _node_key(secret, me)
     certificate = authority.sign(_certified(me, own.verify_key.encode())).signature
@@ -192,7 +210,10 @@ def _read_cluster_key(path: Path) -> bytes:
 
 
 def cluster_digest(epoch: int, identities: Mapping[str, bytes]) -> bytes:
-    """hash(epoch, sorted ids and identity keys): what all members must agree on. 32 bytes. `identities`: public keys by id."""
+    """hash(epoch, sorted ids and identity keys): what all members must agree on.
+
+    32 bytes. `identities`: public keys by id.
+    """
     digest = hashlib.blake2b(struct.pack("<Q", epoch), digest_size=32, person=b"cmkms-cluster")
     for name, public_key in sorted(identities.items()):
         digest.update(struct.pack("<B", len(name.encode())) + name.encode() + public_key)

@@ -16,13 +16,19 @@ def cometbft_json(public_key: bytes) -> str:
 
 
 def cosmos_json(public_key: bytes) -> str | None:
-    """Return the public key as `create-validator --pubkey` takes it. None: the Cosmos SDK has no name for keys of this type."""
+    """Return the public key as `create-validator --pubkey` takes it.
+
+    None: the Cosmos SDK has no name for keys of this type.
+    """
     name = type_of(public_key).cosmos
     return json.dumps({"@type": name, "key": base64.b64encode(raw_of(public_key)).decode()}) if name else None
 
 
 def bech32_address(prefix: str, public_key: bytes) -> str:
-    """The consensus address, say `cosmosvalcons1…`. Raises: ValueError for a prefix that bech32 does not allow."""
+    """The consensus address, say `cosmosvalcons1…`.
+
+    Raises: ValueError for a prefix that bech32 does not allow.
+    """
     return bech32_encode(prefix, bytes.fromhex(address_of(public_key)))
 
 

@@ -1,4 +1,6 @@
-"""The signer's own SecretConnection identity, kept in the home so that it stays the same over restarts."""
+"""The signer's own SecretConnection identity, kept in the home so that it stays the
+same over restarts.
+"""
 
 import base64
 import json
@@ -44,11 +46,15 @@ def ensure_identity(home: Path) -> None:
         return b""
 
     if not os.path.lexists(path):  # a full or read-only disk is no trouble for what is there
-        aside(make)  # the signer reads it; whoever forks the signer and the others must not have seen it
+        # the signer reads it; whoever forks the signer and the others must not have seen it
+        aside(make)
 
 
 def bring_identity(source: Path, home: Path) -> None:
-    """Take over another signer's identity, in node_key.json's form; never over one that is there. Raises: KeyFileError."""
+    """Take over another signer's identity, in node_key.json's form; never over one that is there.
+
+    Raises: KeyFileError.
+    """
     seed = seed_of(source)
     value = base64.b64encode(seed + bytes(SigningKey(seed).verify_key)).decode()
     path = home / "priv" / IDENTITY_NAME
@@ -66,12 +72,15 @@ def check_identity(source: Path, without: str = WITHOUT_IT) -> None:
 
 
 def seed_of(path: Path, without: str = WITHOUT_IT) -> bytes:
-    """The 32 bytes of an ed25519 key in node_key.json's form. `without`: how one gets along without the file.
+    """The 32 bytes of an ed25519 key in node_key.json's form.
+
+    `without`: how one gets along without the file.
 
     Raises: KeyFileError naming the file.
     """
     try:
-        data = read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES]  # a file, or else its mode says nothing
+        # a file, or else its mode says nothing
+        data = read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES]
         if path.stat().st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others", cure=f"chmod 600 {path}")
         private = json.loads(data)["priv_key"]

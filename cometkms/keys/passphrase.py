@@ -2,7 +2,8 @@
 
     file         a path; refused when others can read it
     credential   a name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= brings it
-    descriptor   a number, read to its end once; a node that may have to open the key again keeps it (hold)
+    descriptor   a number, read to its end once; a node that may have to open the key again keeps it
+                 (hold)
 
 One newline at its end is not part of it.
 """
@@ -49,7 +50,10 @@ class Passphrase:
         return memoryview(self._page)[: self._size]
 
     def lock(self) -> None:
-        """Its page is never swapped. A process that was forked since has to ask anew. Raises: KeyFileError."""
+        """Its page is never swapped.
+
+        A process that was forked since has to ask anew. Raises: KeyFileError.
+        """
         libc = ctypes.CDLL(None, use_errno=True)
         lent = ctypes.c_char.from_buffer(self._page)
         locked = libc.mlock(ctypes.c_void_p(ctypes.addressof(lent)), ctypes.c_size_t(mmap.PAGESIZE))
@@ -71,7 +75,10 @@ class Passphrase:
         return self._page.closed
 
     def drop(self) -> None:
-        """Nothing of it is left in this process; one that it was forked from keeps its own. Wiping would first copy the page that both have."""
+        """Nothing of it is left in this process; one that it was forked from keeps its own.
+
+        Wiping would first copy the page that both have.
+        """
         self._size = 0
         self._page.close()
 
@@ -93,9 +100,13 @@ class Passphrase:
 
     @classmethod
     def read_from(cls, fd: int, what: str, wait: Callable[[], None] = lambda: None) -> "Passphrase":
-        """All that `fd` gives. `what`: for the error; `wait`: before each piece. Raises: KeyFileError, OSError."""
+        """All that `fd` gives.
+
+        `what`: for the error; `wait`: before each piece. Raises: KeyFileError, OSError.
+        """
         made = cls()
-        room = memoryview(made._page)[: PASSPHRASE_MAX_BYTES + 3]  # one too many shows, behind a line's end
+        # one too many shows, behind a line's end
+        room = memoryview(made._page)[: PASSPHRASE_MAX_BYTES + 3]
         while made._size < len(room):
             wait()
             got = os.readv(fd, [room[made._size :]])
@@ -146,7 +157,9 @@ class PassphraseFile:
 
 @dataclass(frozen=True, slots=True)
 class PassphraseCredential:
-    """A credential of the unit. systemd guards the directory; the files' modes show its access list, not who may read."""
+    """A credential of the unit. systemd guards the directory; the files' modes show its access
+    list, not who may read.
+    """
 
     name: str
     environment: Mapping[str, str]
@@ -216,7 +229,10 @@ class PassphraseHeld:
 
 
 def hold(source: PassphraseSource | None) -> PassphraseSource | None:
-    """Read now what can be read only once, for a process that may have to open the key again. Raises: KeyFileError."""
+    """Read now what can be read only once, for a process that may have to open the key again.
+
+    Raises: KeyFileError.
+    """
     return PassphraseHeld(source.read()) if isinstance(source, PassphraseDescriptor) else source
 
 

@@ -1,4 +1,6 @@
-"""The public half of a key file, which every form of it holds in the clear, and the addresses that CometBFT makes of public keys."""
+"""The public half of a key file, which every form of it holds in the clear, and the addresses that
+CometBFT makes of public keys.
+"""
 
 import base64
 import hashlib
@@ -27,8 +29,9 @@ _FIELD: Final = 2**256 - 2**32 - 977  # of secp256k1 (SEC 2, section 2.4.1)
 def address_of(public_key: bytes) -> str:
     """CometBFT's address: 40 upper-case hex digits. `public_key`: as keytypes.typed() makes it.
 
-    ed25519 and bls12_381: the first 20 bytes of SHA-256(key). secp256k1: RIPEMD-160(SHA-256(key)). secp256k1eth: the last 20 bytes of
-    Keccak-256 of the uncompressed point. Raises: ValueError for bytes that are no public key of a known type.
+    ed25519 and bls12_381: the first 20 bytes of SHA-256(key). secp256k1: RIPEMD-160(SHA-256(key)).
+    secp256k1eth: the last 20 bytes of Keccak-256 of the uncompressed point. Raises: ValueError for
+    bytes that are no public key of a known type.
     """
     key_type, raw = type_of(public_key), raw_of(public_key)
     if key_type is SECP256K1:
@@ -41,7 +44,10 @@ def address_of(public_key: bytes) -> str:
 
 
 def _uncompressed(raw: bytes) -> bytes:
-    """x and y of a compressed point of secp256k1. Raises: ValueError for one that is not on the curve."""
+    """x and y of a compressed point of secp256k1.
+
+    Raises: ValueError for one that is not on the curve.
+    """
     x = int.from_bytes(raw[1:], "big")
     y = pow(x**3 + 7, (_FIELD + 1) // 4, _FIELD)
     if raw[0] not in (2, 3) or x >= _FIELD or (y * y - x**3 - 7) % _FIELD:

@@ -1,6 +1,8 @@
-"""RIPEMD-160, for the addresses of secp256k1 keys: hashlib has it only where OpenSSL loads its legacy provider. Pure.
+"""RIPEMD-160, for the addresses of secp256k1 keys: hashlib has it only where OpenSSL loads its
+legacy provider. Pure.
 
-Source: Dobbertin, Bosselaers, Preneel, "RIPEMD-160: a strengthened version of RIPEMD" (1996), appendix A.
+Source: Dobbertin, Bosselaers, Preneel, "RIPEMD-160: a strengthened version of RIPEMD"
+(1996), appendix A.
 """
 
 import struct
@@ -40,7 +42,10 @@ def _line(
     constants: tuple[int, ...],
     functions: tuple[int, ...],
 ) -> tuple[int, ...]:
-    """One of the two lines of a block: five rounds of 16 steps. `order`: of the words in the first round."""
+    """One of the two lines of a block: five rounds of 16 steps.
+
+    `order`: of the words in the first round.
+    """
     a, b, c, d, e = state
     for number in range(5):
         for word in order:

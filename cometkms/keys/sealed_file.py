@@ -1,13 +1,16 @@
-"""A key file sealed with a passphrase. It stands where priv_validator_key.json stands; address and public key are in the clear.
+"""A key file sealed with a passphrase.
+
+It stands where priv_validator_key.json stands; address and public key are in the clear.
 
     {"address": …, "pub_key": {…},                       as in CometBFT's file
-     "sealed_key": {"format": "cometkms-sealed-1",   "cometkms-sealed-2" for a key of another type than ed25519
+     "sealed_key": {"format": "cometkms-sealed-1",       -2: of another type than ed25519
                     "kdf": "argon2id13", "passes": 3, "memory_mib": 256, "salt": base64 of 16 bytes,
-                    "cipher": "xchacha20poly1305-ietf", "nonce": base64 of 24, "ciphertext": base64 of 48}}
+                    "cipher": "xchacha20poly1305-ietf", "nonce": base64 of 24,
+                    "ciphertext": base64 of 48}}
 
-The type, public key, passes, memory, salt and nonce are authenticated with the ciphertext, which holds the seed; passes and memory
-are bounded before anything is
-spent on them. CometBFT does not take the file for a key.
+The type, public key, passes, memory, salt and nonce are authenticated with the ciphertext, which
+holds the seed; passes and memory are bounded before anything is spent on them. CometBFT does not
+take the file for a key.
 """
 
 import base64
@@ -21,7 +24,8 @@ from cometkms.limits import SEAL_MEMORY_MAX_BYTES, SEAL_MEMORY_MIN_BYTES, SEAL_P
 from cometkms.model import SealedKey
 
 FORMAT: Final = "cometkms-sealed-1"
-FORMAT_TYPED: Final = "cometkms-sealed-2"  # older versions, which know ed25519 alone, refuse it by this name
+# older versions, which know ed25519 alone, refuse it by this name
+FORMAT_TYPED: Final = "cometkms-sealed-2"
 KDF: Final = "argon2id13"
 CIPHER: Final = "xchacha20poly1305-ietf"
 MARKER: Final = b'"sealed_key"'

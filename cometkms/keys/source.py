@@ -1,4 +1,5 @@
-"""Where a chain's key is and how it becomes a key slot: the one place at which a new kind of key joins.
+"""Where a chain's key is and how it becomes a key slot: the one place at which a new
+kind of key joins.
 
 | source          | the key is …                                                | opened by                          |
 |-----------------|-------------------------------------------------------------|------------------------------------|
@@ -6,9 +7,10 @@
 | SealedKeyFile   | behind a passphrase in that file (keys/sealed_file.py)      | core.sealed_slot                   |
 | a token to come | in hardware (PKCS#11): C_Sign with CKM_EDDSA, no seed here  | core.outside_slot(public, sign, …) |
 
-Whatever the source, the slot's guards are the same C code: one chain, canonical bytes, never below or beside what was signed. A
-token that fails or gives a signature that does not verify makes the slot refuse, and the signer process ends and is started
-again. The cluster's secret cannot be derived from a key in hardware: such nodes need priv/cluster.key.
+Whatever the source, the slot's guards are the same C code: one chain, canonical bytes, never below
+or beside what was signed. A token that fails or gives a signature that does not verify makes the
+slot refuse, and the signer process ends and is started again. The cluster's secret cannot be
+derived from a key in hardware: such nodes need priv/cluster.key.
 """
 
 from dataclasses import dataclass
@@ -30,14 +32,18 @@ class KeySource(Protocol):
         ...
 
     def open(self, core: Core, chain_id: str) -> KeySlot:
-        """Open the key, in the signer process or in the child that derives the cluster's secret and ends. A restart opens it again.
+        """Open the key, in the signer process or in the child that derives the cluster's secret and
+        ends. A restart opens it again.
 
         Raises: KeyFileError with the cure; also when the key is not the one that public_key named.
         """
         ...
 
     def forget(self) -> None:
-        """What this process holds for opening it, once that is done or somebody else's work. It opens nothing any more."""
+        """What this process holds for opening it, once that is done or somebody else's work.
+
+        It opens nothing any more.
+        """
         ...
 
 
@@ -65,7 +71,9 @@ class SealedKeyFile:
     passphrase: PassphraseSource
 
     def open(self, core: Core, chain_id: str) -> KeySlot:
-        """Open the sealed key from its file, which is read again because it may have been sealed anew since."""
+        """Open the sealed key from its file, which is read again because it may have
+        been sealed anew since.
+        """
         sealed = load_sealed(self.path)
         if sealed is None:
             return PlainKeyFile(self.path, self.public_key).open(core, chain_id)
@@ -83,7 +91,10 @@ class SealedKeyFile:
 
 
 def key_source(path: Path, passphrase: PassphraseSource | None) -> KeySource:
-    """What the key file is. Raises: KeyFileError: it is wrong, or sealed and no passphrase is configured."""
+    """What the key file is.
+
+    Raises: KeyFileError: it is wrong, or sealed and no passphrase is configured.
+    """
     sealed = load_sealed(path)
     if sealed is None:
         return PlainKeyFile(path, load_public_key(path))

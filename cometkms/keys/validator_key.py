@@ -1,4 +1,6 @@
-"""priv_validator_key.json, plain or sealed: load the secret into a key slot without ever making it a Python object that cannot be wiped."""
+"""priv_validator_key.json, plain or sealed: load the secret into a key slot without ever making it
+a Python object that cannot be wiped.
+"""
 
 import base64
 import json
@@ -47,12 +49,15 @@ _PLACEHOLDER: Final = "the private key is all zeros: that stands where a key is 
 _HEX: Final = re.compile(rb"[0-9a-fA-F]*\Z")
 #: 32 zero bytes in base64, whatever comes behind them.
 _ZEROS: Final = re.compile(rb"A{42}[A-D]")
-# The value of "priv_key": an object in which "type" may stand before or behind "value". The span of group 1 is the secret.
+# The value of "priv_key": an object in which "type" may stand before or behind "value". The span of
+# group 1 is the secret.
 _SECRET = re.compile(rb'"priv_key"\s*:\s*\{[^{}]*?"value"\s*:\s*"([A-Za-z0-9+/=]*)"')
 
 
 def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
-    """The key of a plain file, in locked memory. Only a process that signs or derives from it calls this (keys/source.py).
+    """The key of a plain file, in locked memory.
+
+    Only a process that signs or derives from it calls this (keys/source.py).
 
     Raises: KeyFileError naming the file and the cure.
     """
@@ -76,7 +81,9 @@ def load_key_slot(core: Core, path: Path, chain_id: str) -> KeySlot:
 
 
 def load_public_key(path: Path) -> bytes:
-    """The public key as keytypes.typed() makes it, without decoding the secret; no passphrase is needed. Raises: KeyFileError."""
+    """The public key as keytypes.typed() makes it, without decoding the secret; no passphrase is
+    needed. Raises: KeyFileError.
+    """
     buffer = _read(path)
     secret = bytearray()
     try:
@@ -101,7 +108,9 @@ def load_sealed(path: Path) -> SealedKey | None:
 
 
 class KeyMaterial:
-    """A key as a whole key file, plain or sealed, in a buffer that `with` wipes: for an operator's command that moves it."""
+    """A key as a whole key file, plain or sealed, in a buffer that `with` wipes: for an operator's
+    command that moves it.
+    """
 
     def __init__(self, document: bytearray, public_key: bytes, sealed: SealedKey | None = None) -> None:
         self.document = document
@@ -137,7 +146,10 @@ class KeyMaterial:
 
 
 def read_material(path: Path, core: Core) -> KeyMaterial:
-    """A key file, every part of it checked against the others. Raises: KeyFileError naming the file."""
+    """A key file, every part of it checked against the others.
+
+    Raises: KeyFileError naming the file.
+    """
     sealed = load_sealed(path)
     if sealed is not None:
         return KeyMaterial.of_sealed(sealed)
@@ -159,7 +171,10 @@ def read_material(path: Path, core: Core) -> KeyMaterial:
 
 
 def write_material(path: Path, material: KeyMaterial) -> None:
-    """A new key file, mode 0600. Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written."""
+    """A new key file, mode 0600.
+
+    Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written.
+    """
     try:
         create_exclusively(path, material.document)
     except FileExistsError:
@@ -174,7 +189,10 @@ def wipe(buffer: bytearray) -> None:
 
 
 def _read(path: Path) -> bytearray:
-    """The file, in a buffer that can be wiped. Raises: KeyFileError if it is missing, too open, too large."""
+    """The file, in a buffer that can be wiped.
+
+    Raises: KeyFileError if it is missing, too open, too large.
+    """
     try:
         fd = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -227,7 +245,8 @@ def _blank_and_parse(path: Path, buffer: bytearray, secret: bytearray) -> dict[s
 
 
 def _check_text(path: Path, secret: bytearray, key_type: KeyType) -> None:
-    """Whether the text is base64 of as many bytes as the type has, and of a key at all, by its looks: nothing of it is decoded or kept.
+    """Whether the text is base64 of as many bytes as the type has, and of a key at all, by its
+    looks: nothing of it is decoded or kept.
 
     Raises: KeyFileError.
     """
@@ -302,9 +321,12 @@ def _document(public_key: bytes, secret: str) -> bytes:
 
 
 def key_document(seed: bytes, key_type: KeyType = ED25519) -> bytes:
-    """The file CometBFT writes for a 32-byte seed. Only for keys made or imported by the operator's command.
+    """The file CometBFT writes for a 32-byte seed.
 
-    Raises: KeyFileError: the seed is no key of this type; OperatorError: the library of the type is missing.
+    Only for keys made or imported by the operator's command.
+
+    Raises: KeyFileError: the seed is no key of this type; OperatorError: the library of
+    the type is missing.
     """
     if not any(seed):
         raise KeyFileError(_PLACEHOLDER, cure="the validator's own key")
@@ -339,18 +361,27 @@ def new_seed(key_type: KeyType = ED25519) -> bytes:
 
 
 def write_key(path: Path, seed: bytes, key_type: KeyType = ED25519) -> None:
-    """A new key file, mode 0600. Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written."""
+    """A new key file, mode 0600.
+
+    Raises: KeyFileError if one is there (it is never overwritten) or it cannot be written.
+    """
     write_material(path, material_of(seed, key_type))
 
 
 def material_of(seed: bytes, key_type: KeyType = ED25519) -> KeyMaterial:
-    """Make the material of a key that an operator's command made or decoded. Raises: KeyFileError, OperatorError, as key_document()."""
+    """Make the material of a key that an operator's command made or decoded.
+
+    Raises: KeyFileError, OperatorError, as key_document().
+    """
     document = key_document(seed, key_type)
     return KeyMaterial(bytearray(document), decode_public(json.loads(document)))
 
 
 def parse_material(text: str, key_type: KeyType | None = None) -> KeyMaterial:
-    """A key from an operator's text: whatever parse_seed() takes, or a sealed key file. Raises: KeyFileError, OperatorError."""
+    """A key from an operator's text: whatever parse_seed() takes, or a sealed key file.
+
+    Raises: KeyFileError, OperatorError.
+    """
     if sealed_file.MARKER.decode() not in text:
         return material_of(*parse_seed(text, key_type))
     try:
@@ -360,8 +391,9 @@ def parse_material(text: str, key_type: KeyType | None = None) -> KeyMaterial:
 
 
 def parse_seed(text: str, key_type: KeyType | None = None) -> tuple[bytes, KeyType]:
-    """A seed and its type from an operator's text: a whole key file, or base64 or hex of 32 bytes, the seed, or of 64, an ed25519 key's
-    seed and public key. `key_type`: what the operator says that it is; None: what the file says, and without a file ed25519.
+    """A seed and its type from an operator's text: a whole key file, or base64 or hex of 32 bytes,
+    the seed, or of 64, an ed25519 key's seed and public key. `key_type`: what the operator says
+    that it is; None: what the file says, and without a file ed25519.
 
     Raises: KeyFileError.
     """

@@ -57,7 +57,8 @@ def _serve(connection: socket.socket, count: int, dial: Callable[[int], socket.s
 
 def _dial_unix(path: str) -> socket.socket:
     dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    dialled.setblocking(False)  # one that does not accept is told at once, and keeps nobody else waiting
+    # one that does not accept is told at once, and keeps nobody else waiting
+    dialled.setblocking(False)
     try:
         dialled.connect(path)
     except OSError:

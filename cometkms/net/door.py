@@ -45,7 +45,8 @@ _RECEIVE_BYTES: Final = 4096
 _BACKLOG: Final = 128
 _TELL_EVERY_S: Final = 1.0
 _BIND_AGAIN_S: Final = 0.05
-_BIND_S: Final = 3.0  # a door whose signer was killed ends at once, or on a busy machine after a while
+# a door whose signer was killed ends at once, or on a busy machine after a while
+_BIND_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ class _Door:
         """Serve until the signer is gone."""
         while self._open:
             for key, _ in self._selector.select(self._patience_s()):
-                if key.fd in self._selector.get_map():  # an earlier one of this round may have pushed it out
+                # an earlier one of this round may have pushed it out
+                if key.fd in self._selector.get_map():
                     key.data(key.fileobj)
             self._expire()
             self._tell()
@@ -179,7 +181,8 @@ class _Door:
         if not listed or len(listed) % _KEY_BYTES not in (0, 1) or len(listed) > _LISTED_MAX_BYTES:
             self._open = False  # it is gone, or no honest signer
             return
-        keys = listed[:-1] if len(listed) % _KEY_BYTES else listed  # a single byte: nobody is listed
+        # a single byte: nobody is listed
+        keys = listed[:-1] if len(listed) % _KEY_BYTES else listed
         self._listed = frozenset(keys[at : at + _KEY_BYTES] for at in range(0, len(keys), _KEY_BYTES))
 
     def _on_stranger(self, listener: socket.socket) -> None:

@@ -22,7 +22,8 @@ from cometkms.wire.secret_connection import Handshake
 #: Imported when they are first needed: a process that imports nothing any more by then has them
 #: loaded before.
 LATE: Final = ("cometkms.net.noise", "cometkms.wire.noise", "cometkms.wire.peer_id")
-_RECEIVE_BYTES: Final = 4096  # before the session exists; a hello and an authentication are below 1200
+# before the session exists; a hello and an authentication are below 1200
+_RECEIVE_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)

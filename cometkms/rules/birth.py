@@ -131,7 +131,8 @@ def _to_be_born_of(me: str, mine: Life, others: Mapping[str, Life], members: int
         agree = [one for one in others.values() if one.record == seen]
         wait = {NodeState.EMPTY, NodeState.RECOVERING} if agree else {NodeState.EMPTY}
         return seen if all(one in agree or one.state in wait for one in others.values()) else ()
-    # who is complete has seen this store born: it was put back to what it was before, or another one was seen in its name
+    # who is complete has seen this store born: it was put back to what it was before, or another
+    # one was seen in its name
     records = {one.record for one in others.values() if one.state is not NodeState.RECOVERING}
     record = records.pop() if len(records) == 1 and len(others) == members - 1 else ()
     mine_too = (me, mine.nonce) in record and [name for name, _ in record] == sorted([me, *others])
@@ -157,8 +158,10 @@ def _holds(record: Record, birth: Record, members: int) -> bool:
 
 
 def _may_be_mine(me: str, mine: Life, record: Record, by: str, others: Mapping[str, Life]) -> bool:
-    """Whether a record that a complete member shows may be this node's, too: its own nonce is in it,
-    and that of each member which is still young and shows the one it had when this node was born."""
+    """Whether a record that a complete member shows may be this node's, too: its own
+    nonce is in it, and that of each member which is still young and shows the one it
+    had when this node was born.
+    """
     held, birth = dict(record), dict(mine.record)
     known = {name: one.nonce for name, one in others.items() if name == by or one.state in _YOUNG}
     kept = {name: nonce for name, nonce in known.items() if nonce == birth.get(name)}

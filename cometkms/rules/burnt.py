@@ -1,4 +1,7 @@
-"""Heights that are burnt on the operator's word: nothing is signed there or below, ever again. Pure."""
+"""Heights that are burnt on the operator's word: nothing is signed there or below, ever again.
+
+Pure.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +17,18 @@ def burnt_up_to(height: int) -> Watermark:
 
 
 def is_burnt_up_to(mark: Watermark) -> bool:
-    """Tell whether a whole height is burnt: no request has ever led to such a mark, only an operator's word."""
+    """Tell whether a whole height is burnt: no request has ever led to such a mark, only an
+    operator's word.
+    """
     return mark == burnt_up_to(mark.hrs.height)
 
 
 @dataclass(frozen=True, slots=True)
 class Heights:
-    """Up to where each chain is burnt: one height for all, or one for each that is named. Never both."""
+    """Up to where each chain is burnt: one height for all, or one for each that is named.
+
+    Never both.
+    """
 
     every: int | None = None
     each: Mapping[str, int] = field(default_factory=dict)

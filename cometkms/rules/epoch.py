@@ -31,8 +31,9 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An epoch that is over, as this home knows: its members, and those whose seals were given here, a
-    majority of them."""
+    """An epoch that is over, as this home knows: its members, and those whose seals were given
+    here, a majority of them.
+    """
 
     epoch: int
     members: tuple[str, ...]

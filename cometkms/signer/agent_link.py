@@ -225,7 +225,9 @@ class AgentLink:
             return
         if self._questions.get(chain_id) is question:
             del self._questions[chain_id]
-        if refused:  # who only earns refusals is answered ever more slowly, though before the agent asks the next node
+        # who only earns refusals is answered ever more slowly, though before the agent asks the
+        # next node
+        if refused:
             pause_s = max(2 * self._pauses.get(chain_id, 0.0), REFUSED_PAUSE_MIN_S)
             self._pauses[chain_id] = min(pause_s, AGENT_PATIENCE_MIN_S / 2)
         elif message is not None:
@@ -381,9 +383,11 @@ class AgentPort:
         self._core = core
         self._node = node
         self._log = log
-        self._links: dict[bytes, AgentLink] = {}  # by key: a newer one takes the place of an older one
+        # by key: a newer one takes the place of an older one
+        self._links: dict[bytes, AgentLink] = {}
         self._desk, self._new_number, self._settle = desk, new_number, settle
-        self._numbers: dict[tuple[bytes, str], int] = {}  # by key and chain: as many as were ever listed
+        # by key and chain: as many as were ever listed
+        self._numbers: dict[tuple[bytes, str], int] = {}
         self._askers: dict[int, AgentLink] = {}  # by such a number
         self._connects: dict[bytes, int] = {}
         self._whys: dict[bytes, str] = {}

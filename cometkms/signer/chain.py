@@ -10,13 +10,15 @@ The dangerous order, told once:
     reply       to the validator that asked                             on_permit()
     report      to the state process, after the reply                   Signed
 
-Two validators that ask for one place at once: the second waits in line, then the rule decides over what the first got.
+Two validators that ask for one place at once: the second waits in line, then the rule decides over
+what the first got.
 
-The plain case of all this (a place above the watermark, nobody else in the section) is done by the core's SignPath where it has
-one. Whatever else happens to the section happens `with self._section()`, which takes the reservation over from there and hands
-the section back at its end. The watermark stands in one place, the path's.
-Bytes that are no vote have no place, so they do not pass through the section: sign_bytes() answers at once, while this node leads.
-Nothing waits without a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
+The plain case of all this (a place above the watermark, nobody else in the section) is done by the
+core's SignPath where it has one. Whatever else happens to the section happens `with
+self._section()`, which takes the reservation over from there and hands the section back at its end.
+The watermark stands in one place, the path's. Bytes that are no vote have no place, so they do not
+pass through the section: sign_bytes() answers at once, while this node leads. Nothing waits without
+a deadline: expire() answers empty after PERMIT_TIMEOUT_S, and the validator asks again.
 """
 
 import contextlib
@@ -79,7 +81,10 @@ class Requester(Protocol):
         ...
 
     def deliver(self, frame: bytes, *, refused: bool | None = None) -> None:
-        """Write the answer to the pending request and go on with the next. `refused`: it is a final no, or (False) a signature."""
+        """Write the answer to the pending request and go on with the next.
+
+        `refused`: it is a final no, or (False) a signature.
+        """
         ...
 
 
@@ -91,7 +96,8 @@ class Counters:
     repeated: int = 0
     pub_keys: int = 0
     signed_values: int = 0  # v1.x's SignBytes
-    signed_raw: dict[str, int] = field(default_factory=dict)  # Celestia's, by their unique id, which the settings name
+    # Celestia's, by their unique id, which the settings name
+    signed_raw: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
 
@@ -118,7 +124,9 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request in line or under way. started_ns: CLOCK_MONOTONIC when its last byte arrived. urgent: see submit()."""
+    """A request in line or under way. started_ns: CLOCK_MONOTONIC when its last byte arrived.
+    urgent: see submit().
+    """
 
     requester: Requester
     session: Session
@@ -187,21 +195,24 @@ class ChainSigner:
         count_made: Callable[[], None] = lambda: None,
         trail: Trail | None = None,
     ) -> None:
-        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is monotonic; `trail`: the audit log.
+        """`send` hands a message to the state process, False when the queue is full; `clock_ns` is
+        monotonic; `trail`: the audit log.
 
-        The plain requests are `path`'s, and the watermark stands there. `count_made()` tells every chain what the path signed: failures
-        are counted behind that.
+        The plain requests are `path`'s, and the watermark stands there. `count_made()` tells every
+        chain what the path signed: failures are counted behind that.
         """
         self.row = row
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
-        self.refusals: deque[RefusalReport] = deque(maxlen=REFUSALS_KEPT)  # for /status, oldest first
+        # for /status, oldest first
+        self.refusals: deque[RefusalReport] = deque(maxlen=REFUSALS_KEPT)
         self.latency = Histogram()
         self.tally = Tally()
         self.answers = Answers()
         self.last_signed_at: float | None = None  # unix time
-        self.leads = False  # whether this node has the lease: bytes that are no vote are signed then only
+        # whether this node has the lease: bytes that are no vote are signed then only
+        self.leads = False
         self._core = core
         self._nonce = nonce
         self._send = send
@@ -227,21 +238,29 @@ class ChainSigner:
         return self._path.marks[self.row]
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
-        """The path's part of a requester's new connection; None: its owner receives everything. `number`: one for each requester."""
+        """The path's part of a requester's new connection; None: its owner receives everything.
+
+        `number`: one for each requester.
+        """
         self.tally.on_connected()
         self._askers[number] = requester
         validator = _cut(requester.name)
         return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
 
     def at_desk(self, desk: Desk, number: int, requester: Requester) -> Session:
-        """Let an agent's link ask the path for this chain; the session that its requests are in. `number`: as of lane()."""
+        """Let an agent's link ask the path for this chain; the session that its requests are in.
+
+        `number`: as of lane().
+        """
         self._askers[number] = requester
         validator = _cut(requester.name)
         return desk.serve(self.row, number, self.chain_id, validator=validator, identity=requester.remote_identity)
 
     @contextlib.contextmanager
     def _section(self) -> Iterator[None]:
-        """Take over what the path did, and its reservation; at the end the path serves again, unless somebody waits here."""
+        """Take over what the path did, and its reservation; at the end the path serves again,
+        unless somebody waits here.
+        """
         underway = self._path.abandon(self.row)
         if underway is not None:
             asked = _Asked(self._askers[underway.link], underway.session, underway.request, underway.started_ns)
@@ -259,7 +278,9 @@ class ChainSigner:
         return self._knows_mark
 
     def on_mark(self, mark: Mark) -> None:
-        """The last signed (or burnt) place according to the state process; never lowers what is known here."""
+        """The last signed (or burnt) place according to the state process; never lowers
+        what is known here.
+        """
         with self._section():
             self._knows_mark = True
             self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
@@ -269,16 +290,20 @@ class ChainSigner:
     def submit(
         self, requester: Requester, session: Session, request: Request, started_ns: int, *, urgent: bool = False
     ) -> None:
-        """Take a vote's or proposal's request; the answer goes to requester.deliver(), now or later.
+        """Take a vote's or proposal's request; the answer goes to requester.deliver(),
+        now or later.
 
         `urgent`: the state process is to reserve the place even while this node does not lead.
         """
         with self._section():
-            if self._line:  # an agent may give up one request after the other while the first waits for its majority: those hold no memory
+            # an agent may give up one request after the other while the first waits for its
+            # majority: those hold no memory
+            if self._line:
                 self._line = deque(one for one in self._line if one.alive)
             self._line.append(_Asked(requester, session, request, started_ns, urgent))
             if self._reserving is not None and not self._reserving.asked.alive:
-                self._reserving = None  # nobody waits for that permit; if it comes, it is for nothing
+                # nobody waits for that permit; if it comes, it is for nothing
+                self._reserving = None
             if self._reserving is None:
                 self._advance()
 
@@ -327,7 +352,9 @@ class ChainSigner:
             self._unreported = None
 
     def abandon(self) -> None:
-        """The lease is gone and so is every requester: the state process has forgotten what was asked, and no answer will come."""
+        """The lease is gone and so is every requester: the state process has forgotten what was
+        asked, and no answer will come.
+        """
         self.leads = False
         self.tally.on_lease_lost()
         with self._section():
@@ -343,7 +370,10 @@ class ChainSigner:
             self._line.clear()
 
     def expire(self) -> None:
-        """Answer empty if the permit did not come within PERMIT_TIMEOUT_S. Called from the process's timer."""
+        """Answer empty if the permit did not come within PERMIT_TIMEOUT_S.
+
+        Called from the process's timer.
+        """
         since_ns = self._path.waits_since_ns(self.row)
         if self._reserving is not None:
             since_ns = self._reserving.since_ns
@@ -356,7 +386,10 @@ class ChainSigner:
             self._advance()
 
     def allow_bytes(self, allowed: AllowedBytes) -> None:
-        """What may be signed besides votes from now on, by the rule and by the key slot. The count of an id that is taken back goes with it."""
+        """What may be signed besides votes from now on, by the rule and by the key slot.
+
+        The count of an id that is taken back goes with it.
+        """
         self.slot.allow_bytes(values=allowed.values, unique_ids=allowed.unique_ids)
         self._allowed = allowed
         counts = self.counters.signed_raw
@@ -365,7 +398,9 @@ class ChainSigner:
         }
 
     def sign_bytes(self, requester: Requester, session: Session, request: Request, started_ns: int) -> None:
-        """Answer a request for bytes that are no vote, at once: it has no place, needs no permit and moves no watermark."""
+        """Answer a request for bytes that are no vote, at once: it has no place, needs no permit
+        and moves no watermark.
+        """
         asked = _Asked(requester, session, request, started_ns)
         refusal = decide_bytes(self._allowed, request)
         if refusal is not None:
@@ -384,7 +419,9 @@ class ChainSigner:
         self._count_bytes(asked)
 
     def _count_bytes(self, asked: _Asked) -> None:
-        """What was signed is counted and audited each time; of many alike the log tells how many there were."""
+        """What was signed is counted and audited each time; of many alike the log tells
+        how many there were.
+        """
         request, now_ns = asked.request, self._clock_ns()
         if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:
             self.counters.signed_raw[request.unique_id] = self.counters.signed_raw.get(request.unique_id, 0) + 1
@@ -442,7 +479,9 @@ class ChainSigner:
         return self._send(Reserve(self._nonce, request_id, self.row, request.hrs, request.sign_bytes, asked.urgent))
 
     def _take(self, nonce: int, request_id: int) -> _Reserving | None:
-        """The reservation this answer belongs to; None for an answer to an expired one or to an earlier signer."""
+        """The reservation this answer belongs to; None for an answer to an expired one or to an
+        earlier signer.
+        """
         reserving = self._reserving
         if reserving is None or nonce != self._nonce or request_id != reserving.request_id:
             return None
@@ -485,7 +524,11 @@ class ChainSigner:
             self.note(Outcome.REPEATED, Reason.NONE, again.request, again.requester, repeat.sign_bytes, again.took_ns)
 
     def _tell_repeated(self, again: "_Repeated", more: int = 0) -> None:
-        """Log repeats. `more`: so many more for that place since it was told: a validator may ask for its last vote as often as it likes."""
+        """Log repeats.
+
+        `more`: so many more for that place since it was told: a validator may ask for its last vote
+        as often as it likes.
+        """
         fields = {"more": more} if more else {}
         request = again.request
         self._say("repeated", request.hrs, request.block_hash, again.requester, again.took_ns, **fields)
@@ -572,7 +615,10 @@ class ChainSigner:
             self.note(outcome, refusal.reason, request, requester, request.sign_bytes)
 
     def tell_folded(self, *, all_of_it: bool = False) -> None:
-        """How many more there were of what was told, where it is time to say it. Called from the process's timer, and at its end."""
+        """How many more there were of what was told, where it is time to say it.
+
+        Called from the process's timer, and at its end.
+        """
         now_ns = self._clock_ns()
         signed = self._signed_folds.rest(now_ns) if all_of_it else self._signed_folds.due(now_ns)
         for kind, made, count in signed:
@@ -587,7 +633,10 @@ class ChainSigner:
             self.note(Outcome.FOLDED, reason, denied.request, denied.requester, denied.request.sign_bytes, took_ns)
 
     def _tell(self, outcome: Outcome, denied: "_Denied", more: int = 0) -> None:
-        """Tell the log and the page. There were `more` alike since it was told; their latest is shown."""
+        """Tell the log and the page.
+
+        There were `more` alike since it was told; their latest is shown.
+        """
         request, refusal, last = denied.request, denied.refusal, self.watermark
         fields: dict[str, object] = {"more": more} if more else {}
         if request.kind in BYTES_KINDS:
@@ -650,7 +699,10 @@ class ChainSigner:
 
 
 def _refused_words(refused: ReserveRefused, hrs: HRS) -> str:
-    """Return both sides of what the state process refused. A jump bears the highest plausible height."""
+    """Return both sides of what the state process refused.
+
+    A jump bears the highest plausible height.
+    """
     if refused.reason is not Reason.JUMP:
         return f"{_words(refused.reason)}: asked for {hrs}, promised up to {refused.mark}"
     if hrs.height > refused.mark.height:

@@ -39,7 +39,8 @@ from cometkms.signer.chain import ChainSigner
 from cometkms.wire.dialect import line_words
 from cometkms.wire.identity import Identity
 
-_OUTBOX_BYTES: Final = 64 << 10  # unread answers; a validator asks one at a time, so that it never holds more than one
+# unread answers; a validator asks one at a time, so that it never holds more than one
+_OUTBOX_BYTES: Final = 64 << 10
 _CLOSED: Final = "closed by the validator"
 _GONE: Final = frozenset({_CLOSED, *(os.strerror(number).lower() for number in (errno.ECONNRESET, errno.EPIPE))})
 
@@ -90,7 +91,8 @@ class ValidatorLink:
         self._closed: asyncio.Future[str] | None = None
         self._busy = False  # a request waits for its answer
         self._pause_s = 0.0  # behind the last refusal
-        self._resting: asyncio.Handle | None = None  # behind a refusal, or while everybody else has a turn
+        # behind a refusal, or while everybody else has a turn
+        self._resting: asyncio.Handle | None = None
         self._pumping = False
         self._paused = False  # the reader is off because of _busy
         self._outbox: Outbox | None = None

@@ -52,7 +52,8 @@ class ValidatorLinks:
         self._loop = asyncio.get_running_loop()
         self._links: dict[int, ValidatorLink] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by the number of their link
-        self._leaving: set[int] = set()  # links whose validator was taken away, until they are closed
+        # links whose validator was taken away, until they are closed
+        self._leaving: set[int] = set()
         self._made = 0
 
     def new_number(self) -> int:

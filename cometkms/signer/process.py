@@ -1,6 +1,8 @@
-"""The signer process: holds the keys, dials the validators while this node holds the lease, answers their requests.
+"""The signer process: holds the keys, dials the validators while this node holds the lease, answers
+their requests.
 
-Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; signs without a permit.
+Never: imports Raft, HTTP or CLI code; writes a file; opens a listening socket; signs
+without a permit.
 """
 
 import asyncio
@@ -60,7 +62,8 @@ from cometkms.wire.queue_messages import (
     encode,
 )
 
-#: One line a decision, or folded by who makes them (signer/chain.py). Of the rest a validator or agent could make as many as it likes.
+#: One line a decision, or folded by who makes them (signer/chain.py). Of the rest a validator or
+#: agent could make as many as it likes.
 _DECISIONS: Final = frozenset({"signed", "repeated", "signed bytes", "refused", "unanswered"})
 _LINK_CHECK_TICKS: Final = 4  # deadlines of connections: once a second
 _LOG_LINES: Final = 4  # so many lines are written while a request waits for its permit …
@@ -102,7 +105,9 @@ def run(context: ChildContext, parts: SignerParts) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Identities:
-    """Who this signer is to its validators: to those of tcp://, and to those of noise://, where there are some."""
+    """Who this signer is to its validators: to those of tcp://, and to those of noise://, where
+    there are some.
+    """
 
     own: Identity
     noise: Identity | None
@@ -125,7 +130,9 @@ def _unix_paths(settings: Settings) -> tuple[str, ...]:
 
 
 def _start_dialer(parts: SignerParts) -> Helper | None:
-    """Where a validator is a unix socket: what connects to it, with the one right that may take, and hands the connection over."""
+    """Where a validator is a unix socket: what connects to it, with the one right that may take,
+    and hands the connection over.
+    """
     paths = _unix_paths(parts.settings)
     if not paths:
         return None
@@ -145,7 +152,9 @@ def _start_dialer(parts: SignerParts) -> Helper | None:
 
 
 def _start_door(parts: SignerParts, core: Core, identity: Identity) -> Helper | None:
-    """Where there are agents: what listens for them, lets those that are listed prove themselves, and hands their connections over."""
+    """Where there are agents: what listens for them, lets those that are listed prove themselves,
+    and hands their connections over.
+    """
     settings = parts.settings
     if settings.agent_addr is None:
         return None
@@ -176,7 +185,10 @@ def _listed(agents: Mapping[str, Sequence[AgentEntry]]) -> dict[str, dict[str, b
 
 
 def _shut(settings: Settings, supervisor: int) -> Confinement:
-    """Shut this process off: from here on no file is opened and nothing imported. Before the loop: it would keep an io_uring, past any filter."""
+    """Shut this process off: from here on no file is opened and nothing imported.
+
+    Before the loop: it would keep an io_uring, past any filter.
+    """
     plan = Plan(
         Mode(settings.hardening),
         settings.signer_user,
@@ -316,9 +328,11 @@ class _Signer:
         return self._leased and self._links.failing
 
     def takes_over(self, new: Reloadable) -> bool:
-        """Dial the validators that came, close the connections to those that went; the others notice nothing.
+        """Dial the validators that came, close the connections to those that went; the others
+        notice nothing.
 
-        False, and nothing is done, where this process was shut off from one of them: another must take its place.
+        False, and nothing is done, where this process was shut off from one of them: another must
+        take its place.
         """
         for text in [text for texts in new.validator_addrs.values() for text in texts]:
             target = parse_validator(text).target
@@ -340,7 +354,7 @@ class _Signer:
         return True
 
     async def stop(self) -> None:
-        """Close every connection. A request under way gets no answer: its validator asks the next signer."""
+        """Close every connection; the validator of a request under way asks the next signer."""
         self._release()
         if self._agents is not None:
             self._agents.close()
@@ -366,8 +380,10 @@ class _Signer:
             self._trail.note(Decision(outcome))
 
     def _follow_up(self) -> None:
-        """What follows an answer must not compete with it: the state process finds the report with the next request, or is woken
-        a little later; then what was signed is counted and logged, too."""
+        """What follows an answer must not compete with it: the state process finds the
+        report with the next request, or is woken a little later; then what was signed
+        is counted and logged, too.
+        """
         if self._following is None:
             self._following = self._loop.call_later(_REPORT_DELAY_S, self._on_follow_up)
 
@@ -381,7 +397,7 @@ class _Signer:
             self._chains[made.chain].on_signature(made)
 
     def _settle(self) -> None:
-        """A request waits for its permit: time to write what was logged, a few lines at once, and to spin."""
+        """A request waits for its permit: time to write a few lines of the log, and to spin."""
         if self._path.unseen >= _LOG_LINES:
             self._count_signatures()
         if self._log.waiting >= _LOG_LINES:
@@ -424,8 +440,12 @@ class _Signer:
                 raise InvariantError(f"the state process sent a signer's message: {type(message).__name__}")
 
     def _on_lease(self, lease: Lease) -> None:
-        """A lease of several nodes ends by itself: a state process that is away must not keep the validators from the next leader."""
-        self._beat()  # each renewal is answered: the state process sees within three of them that this loop does not move
+        """A lease of several nodes ends by itself: a state process that is away must not keep the
+        validators from the next leader.
+        """
+        # each renewal is answered: the state process sees within three of them that this loop does
+        # not move
+        self._beat()
         if self._lease_ends is not None:
             self._lease_ends.cancel()
             self._lease_ends = None

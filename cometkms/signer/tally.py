@@ -22,7 +22,8 @@ class Missed(StrEnum):
     """Why a height has no precommit, as far as the signer can tell."""
 
     UNANSWERED = "unanswered"  # it was asked and answered empty: no majority, no leader
-    VALIDATOR_AWAY = "validator_away"  # nobody asked, and a validator's connection was made anew in between
+    # nobody asked, and a validator's connection was made anew in between
+    VALIDATOR_AWAY = "validator_away"
     NOT_ASKED = "not_asked"  # nobody asked over connections that stood
 
 

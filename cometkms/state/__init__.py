@@ -1,1 +1,3 @@
-"""The room of the process that promises: acceptor and proposer, one node among its members, peers, and the replicated log."""
+"""The room of the process that promises: acceptor and proposer, one node among its members, peers,
+and the replicated log.
+"""

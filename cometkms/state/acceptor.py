@@ -1,8 +1,9 @@
 """The acceptor: promises of this one node, durable before anybody hears of them.
 
-The dangerous order, in one function: decide → write and sync → answer. Nothing overtakes it, because nobody else holds the
-store. `Store` is what it needs of cometkms.store.promise_store. Whatever is learned of a row here, the fast path is told at once: its
-floor, at or below which nothing is plain, and its reach, above which nothing is.
+The dangerous order, in one function: decide → write and sync → answer. Nothing overtakes it,
+because nobody else holds the store. `Store` is what it needs of cometkms.store.promise_store.
+Whatever is learned of a row here, the fast path is told at once: its floor, at or below which
+nothing is plain, and its reach, above which nothing is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,10 +47,11 @@ class Acceptor:
         known: Mapping[int, Known] | None = None,
         majority: int = 1,
     ) -> None:
-        """`rows`: the store's numbers of the rows that are configured here; nothing is promised in others.
+        """`rows`: the store's numbers of the rows that are configured here; nothing is
+        promised in others.
 
-        `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process began, by its number.
-        `majority`: how many of the members are one.
+        `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process
+        began, by its number. `majority`: how many of the members are one.
         """
         self._hot: HotPath = PureHotPath()
         self._store = store
@@ -59,7 +61,8 @@ class Acceptor:
         self._numbers = {(store.rows[row].key, store.rows[row].chain_id): row for row in rows}
         self._signed: dict[int, Watermark] = {}
         self._majority = majority
-        self._burnt: dict[int, dict[str, int]] = {}  # by row: the highest height that each other member showed as burnt
+        # by row: the highest height that each other member showed as burnt
+        self._burnt: dict[int, dict[str, int]] = {}
 
     def attach(self, hot: HotPath) -> None:
         """From now on the fast path is told what is plain."""
@@ -72,7 +75,10 @@ class Acceptor:
         return self._store.mark(row)
 
     def locate(self, key: bytes, sign_bytes: bytes) -> tuple[int, HRS] | Refusal:
-        """Row and place that the bytes themselves name. `key`: Row.key. Raises: ProtocolError if they are not strictly canonical."""
+        """Row and place that the bytes themselves name.
+
+        `key`: Row.key. Raises: ProtocolError if they are not strictly canonical.
+        """
         parsed = self._parse(sign_bytes)
         row = self._numbers.get((key, parsed.chain_id))
         if row is None:
@@ -89,8 +95,8 @@ class Acceptor:
     def promise(self, row: int, hrs: HRS, sign_bytes: bytes) -> Refusal | None:
         """Promise exactly these bytes, durably (None); or say why not.
 
-        Bytes held already rest on their own sync: the store syncs before a mark is the newest, and syncs again what it finds at
-        open. Raises: StoreFailure (end the process).
+        Bytes held already rest on their own sync: the store syncs before a mark is the newest, and
+        syncs again what it finds at open. Raises: StoreFailure (end the process).
         """
         decision = self.judge(row, hrs, sign_bytes)
         if isinstance(decision, Refusal):
@@ -101,13 +107,17 @@ class Acceptor:
         return None
 
     def forbids(self, row: int) -> Watermark:
-        """What a refusal shows: the row's mark, or the verified signature, where it says as much or more."""
+        """What a refusal shows: the row's mark, or the verified signature, where it
+        says as much or more.
+        """
         mark, signed = self._store.mark(row), self._signed.get(row, Watermark())
         above = signed.signature and (signed.hrs > mark.hrs or signed.sign_bytes == mark.sign_bytes)
         return signed if above else mark
 
     def on_signed(self, row: int, signed: Watermark) -> None:
-        """A signature that the caller verified over these bytes and key: from now on it forbids everything it contradicts."""
+        """A signature that the caller verified over these bytes and key: from now on it forbids
+        everything it contradicts.
+        """
         if row not in self._signed or signed.hrs > self._signed[row].hrs:
             self._signed[row] = signed
             self._learn(row, signed.hrs.height)
@@ -115,14 +125,18 @@ class Acceptor:
         self._tell_reach(row)
 
     def on_recovered(self, row: int) -> None:
-        """The row's mark was read from all the others after a loss: they stand there, whether or not a signature shows it."""
+        """The row's mark was read from all the others after a loss: they stand there, whether or
+        not a signature shows it.
+        """
         self._learn(row, self._store.mark(row).hrs.height)
         self._tell_reach(row)
 
     def on_shown(self, row: int, member: str, mark: Watermark) -> int:
-        """A member says that it stands there. One that says more than is plausible, or than a chain skips at once, takes the fast path from
-        nobody: who really stands there refuses, and is heard then. Returns: the height that is known from now on by what a majority of
-        others burnt on their operator's word; 0 when nothing is that was not plausible before."""
+        """A member says that it stands there. One that says more than is plausible, or than a chain
+        skips at once, takes the fast path from nobody: who really stands there refuses, and is
+        heard then. Returns: the height that is known from now on by what a majority of others burnt
+        on their operator's word; 0 when nothing is that was not plausible before.
+        """
         hrs = mark.hrs
         learned = self._hear_burnt(row, member, hrs.height) if is_burnt_up_to(mark) else 0
         if hrs.height <= min(self.reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS):
@@ -130,7 +144,9 @@ class Acceptor:
         return learned
 
     def _hear_burnt(self, row: int, member: str, height: int) -> int:
-        """Where a majority without this node was recovered to a height, the chain has come there: no promise of a few makes such marks."""
+        """Where a majority without this node was recovered to a height, the chain has come there:
+        no promise of a few makes such marks.
+        """
         heights = self._burnt.setdefault(row, {})
         heights[member] = max(height, heights.get(member, 0))
         if len(heights) < self._majority:
@@ -142,27 +158,36 @@ class Acceptor:
         return agreed
 
     def admit(self, row: int, height: int) -> None:
-        """The operator's word: the chain has come to that height. Until this process ends, or a signature is above it."""
+        """The operator's word: the chain has come to that height.
+
+        Until this process ends, or a signature is above it.
+        """
         self._known[row] = jump.admitted(self._known.get(row), height, self._wall_clock())
         self._tell_reach(row)
 
     def reach(self, row: int) -> int:
-        """The highest height that is plausible in the row by now (rule 13); any, as long as its mark is 0.
+        """The highest height that is plausible in the row by now (rule 13); any, as
+        long as its mark is 0.
 
-        A mark that no signature is known for was believed as the first of its row, and is what the next ones are held against.
+        A mark that no signature is known for was believed as the first of its row, and is what the
+        next ones are held against.
         """
         if row not in self._known and (height := self._store.mark(row).hrs.height) > 0:
             self._learn(row, height)
         return jump.reach(self._known.get(row), self._wall_clock())
 
     def believed_reach(self, row: int) -> int:
-        """How high a member's unproven mark may lie by what this node knows; 0 where it knows nothing of the row."""
+        """How high a member's unproven mark may lie by what this node knows; 0 where it knows
+        nothing of the row.
+        """
         return self.reach(row) if self._store.mark(row).hrs.height > 0 else 0
 
     def _tell_reach(self, row: int) -> None:
-        """How far up a place is plain: as far as it is plausible now, and no farther than a chain skips at once.
+        """How far up a place is plain: as far as it is plausible now, and no farther than a chain
+        skips at once.
 
-        A long skip is decided here, where the report of the signature before it has been heard; and so is a row's first place.
+        A long skip is decided here, where the report of the signature before it has been heard; and
+        so is a row's first place.
         """
         self._hot.set_reach(row, min(self.believed_reach(row), self._store.mark(row).hrs.height + JUMP_HEIGHTS))
 

@@ -1,6 +1,8 @@
-"""What an operator asks of a running node through its control socket: who leads, the seal, the order to lead elsewhere.
+"""What an operator asks of a running node through its control socket: who leads, the seal, the
+order to lead elsewhere.
 
-The answers are documents. Who asks is on this machine and may open the socket; what is asked is untrusted all the same.
+The answers are documents. Who asks is on this machine and may open the socket; what is asked is
+untrusted all the same.
 """
 
 import asyncio
@@ -19,13 +21,15 @@ from cometkms.state.report import StateReport
 from cometkms.store.epoch import following_of, seal_text
 from cometkms.wire.peer_messages import Action
 
-_SEAL_WAIT_S: Final = (
-    3.0  # for the others' answers, asked again every half second; below the patience of who asks for the seal
-)
+# for the others' answers, asked again every half second; below the patience of who asks for the
+# seal
+_SEAL_WAIT_S: Final = 3.0
 
 
 class OperatorDesk:
-    """Answer one request of the control socket after the other, from the node and from what the report shows."""
+    """Answer one request of the control socket after the other, from the node and from what the
+    report shows.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,9 @@ class OperatorDesk:
         publish_soon: Callable[[], None],
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain; `fail`: ends the process, because a file could not be written."""
+        """`rows`: the store's row of each configured chain; `fail`: ends the process, because a
+        file could not be written.
+        """
         self._settings = settings
         self._rows = rows
         self._node = node
@@ -53,7 +59,9 @@ class OperatorDesk:
         self._loop = asyncio.get_running_loop()
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to one request, which has `ok` and, where that is false, the reason in `error`."""
+        """Return the answer to one request, which has `ok` and, where that is false,
+        the reason in `error`.
+        """
         match request.get("op"):
             case "peers":
                 return {"ok": True, **{key: value for key, value in self._report.document().items() if key != "events"}}
@@ -71,7 +79,9 @@ class OperatorDesk:
                 return {"ok": False, "error": f"unknown operation {other!r}"}
 
     def _reach(self, chain_id: object, untrusted_height: object) -> dict[str, Any]:
-        """How high a chain can plausibly have come by now (rule 13); with a height: after the operator said that it has come there."""
+        """How high a chain can plausibly have come by now (rule 13); with a height: after the
+        operator said that it has come there.
+        """
         ids = [chain.id for chain in self._settings.chains]
         if not isinstance(chain_id, str) or chain_id not in ids:
             return {"ok": False, "error": f"{chain_id!r} is no chain of this node; it has {', '.join(ids)}"}
@@ -95,7 +105,10 @@ class OperatorDesk:
         }
 
     async def _seal(self, untrusted_next: object) -> dict[str, Any]:
-        """This node's seal, as one line of text. A start read that is under way is waited for: a store that was compared vouches for more."""
+        """This node's seal, as one line of text.
+
+        A start read that is under way is waited for: a store that was compared vouches for more.
+        """
         if not isinstance(untrusted_next, str):
             return {"ok": False, "error": "a seal names who follows: id,id,…"}
         until = self._loop.time() + _SEAL_WAIT_S
@@ -112,7 +125,10 @@ class OperatorDesk:
             self._publish_soon()
 
     async def _transfer(self, to: object) -> dict[str, Any]:
-        """Wherever the leader is: it is asked, and the change is waited for here. Whoever leads next is asked when nobody did, or no longer."""
+        """Wherever the leader is: it is asked, and the change is waited for here.
+
+        Whoever leads next is asked when nobody did, or no longer.
+        """
         node, started = self._node, self._loop.time()
         if to is not None and (not isinstance(to, str) or to not in node.epoch.members):
             return {"ok": False, "error": f"{to!r} is no member; the members are: {', '.join(node.epoch.members)}"}
@@ -179,7 +195,9 @@ class OperatorDesk:
         return f"nobody leads: {(self._node.why or 'a leader is being elected').removeprefix('nobody leads: ')}"
 
     def _watch(self, untrusted_since: object) -> dict[str, Any]:
-        """What a drill polls: who leads, who is there, and the signatures learned of since the given number."""
+        """What a drill polls: who leads, who is there, and the signatures learned of since the
+        given number.
+        """
         node = self._node
         since = untrusted_since if isinstance(untrusted_since, int) and untrusted_since >= 0 else self._ring.next
         members = node.epoch.members

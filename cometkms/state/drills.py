@@ -1,11 +1,13 @@
-"""An operator's word to the leader from any node: hand over, restart yourself, or say what stands in the way. Sans-I/O.
+"""An operator's word to the leader from any node: hand over, restart yourself, or say what stands
+in the way. Sans-I/O.
 
     operator ── control socket ──▶ a node ── Order ──▶ the leader: judge, do, log
                                           ◀─ Obeyed ──
 
-Invariant: nothing here touches a promise, a mark or the replicated log. A leader obeys members only (the channel is authenticated),
-only while it leads, one order in DRILL_ORDER_EVERY_S, and restarts only when every member is complete and its
-own process has run for DRILL_UPTIME_S. Every order is in the log, obeyed or not.
+Invariant: nothing here touches a promise, a mark or the replicated log. A leader obeys members only
+(the channel is authenticated), only while it leads, one order in DRILL_ORDER_EVERY_S, and restarts
+only when every member is complete and its own process has run for DRILL_UPTIME_S. Every order is in
+the log, obeyed or not.
 """
 
 from collections.abc import Callable
@@ -17,11 +19,16 @@ from cometkms.logger import Logger
 from cometkms.wire.peer_messages import Action, Obeyed, Order
 
 _WAITING_MAX = 16  # orders without an answer; an older one is forgotten
-_NEWS = 0  # the request id of an answer that nobody asked for: an earlier version knows no such request, and ignores it
+# the request id of an answer that nobody asked for: an earlier version knows no such request, and
+# ignores it
+_NEWS = 0
 
 
 class News(StrEnum):
-    """What a leader tells the members without being asked. An earlier version knows the first only, and ignores the others."""
+    """What a leader tells the members without being asked.
+
+    An earlier version knows the first only, and ignores the others.
+    """
 
     ORDERED = "hands over by order"
     PREFERRED = "hands over to the preferred node"
@@ -32,9 +39,9 @@ class News(StrEnum):
 class DrillPorts:
     """What the node around it knows and does.
 
-    leads(): "" when it leads and may promise, else why not. missing(): members that are away or not complete. hand_over(to): "" when
-    somebody is asked to take over, else why not. restart(): soon, "" or why it cannot. trouble(): what of the signer's work stands in
-    a drill's way.
+    leads(): "" when it leads and may promise, else why not. missing(): members that are away or not
+    complete. hand_over(to): "" when somebody is asked to take over, else why not. restart(): soon,
+    "" or why it cannot. trouble(): what of the signer's work stands in a drill's way.
     """
 
     others: tuple[str, ...]
@@ -58,7 +65,10 @@ class Drills:
         log: Logger,
         heard: Callable[[str, News], None] = lambda _member, _news: None,
     ) -> None:
-        """`nonce`: this process's. `clock`: monotonic seconds. `heard(member, news)`: that leader said so; "": this node did."""
+        """`nonce`: this process's.
+
+        `clock`: monotonic seconds. `heard(member, news)`: that leader said so; "": this node did.
+        """
         self._nonce = nonce
         self._ports = ports
         self._clock = clock
@@ -72,7 +82,10 @@ class Drills:
     # --- asking ---
 
     def ask(self, leader: str, action: Action, to: str, on_answer: Callable[[str], None]) -> bool:
-        """Send the order; `on_answer(why)` is called if the answer comes. False: that member is not connected."""
+        """Send the order; `on_answer(why)` is called if the answer comes.
+
+        False: that member is not connected.
+        """
         self._request_id += 1
         if not self._ports.send(leader, Order(self._nonce, self._request_id, action, to)):
             return False
@@ -82,7 +95,9 @@ class Drills:
         return True
 
     def on_obeyed(self, member: str, answer: Obeyed) -> None:
-        """Take the answer of the member that this process asked, or a leader's news, for those who look on."""
+        """Take the answer of the member that this process asked, or a leader's news,
+        for those who look on.
+        """
         if answer.request_id == _NEWS:
             if answer.why in set(News):
                 self._heard(member, News(answer.why))

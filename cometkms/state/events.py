@@ -1,6 +1,9 @@
-"""What happened to a node lately, each event with its own time, for the status page. Bounded; no I/O.
+"""What happened to a node lately, each event with its own time, for the status page.
 
-The page of another process looks a few times a second; what a failover took is told from the times here.
+Bounded; no I/O.
+
+The page of another process looks a few times a second; what a failover took is told
+from the times here.
 """
 
 from collections import deque
@@ -18,12 +21,16 @@ class StateEvents:
     def __init__(
         self, *, wall_clock: Callable[[], float], clock: Callable[[], float], on_event: Callable[[], None]
     ) -> None:
-        """`clock`: monotonic seconds, of which durations are made. `on_event`: the board should follow soon."""
+        """`clock`: monotonic seconds, of which durations are made.
+
+        `on_event`: the board should follow soon.
+        """
         self._wall_clock = wall_clock
         self._clock = clock
         self._on_event = on_event
         self._events: deque[EventReport] = deque(maxlen=EVENTS_KEPT)
-        self._signed: dict[int, tuple[float, float, int]] = {}  # by row: wall clock, monotonic, height
+        # by row: wall clock, monotonic, height
+        self._signed: dict[int, tuple[float, float, int]] = {}
         self._unproven: set[int] = set()  # rows without a signature since the leader changed
         self._leader: tuple[str | None, int] | None = None
         self._states: dict[str, str] = {}
@@ -57,7 +64,9 @@ class StateEvents:
             )
 
     def signed_at(self, row: int) -> float | None:
-        """UNIX seconds at which the row's last signature was learned; None: this process learned of none."""
+        """UNIX seconds at which the row's last signature was learned; None: this
+        process learned of none.
+        """
         signed = self._signed.get(row)
         return round(signed[0], 4) if signed is not None else None
 

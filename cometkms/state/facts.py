@@ -1,4 +1,7 @@
-"""What the members say of themselves in their hellos, and where that differs in a way that matters. Pure."""
+"""What the members say of themselves in their hellos, and where that differs in a way that matters.
+
+Pure.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,13 +12,16 @@ from cometkms.model import Row
 from cometkms.state.favourite import PRIORITY_FACT
 from cometkms.wire.peer_messages import Facts
 
-#: Facts that should be alike on every node; the others are shown only. Of leader_priority only the kind: a number here and `nearest` there
-#: are not compared by those who decide whom the lead returns to.
+#: Facts that should be alike on every node; the others are shown only. Of
+#: leader_priority only the kind: a number here and `nearest` there are not compared by
+#: those who decide whom the lead returns to.
 COMPARED: Final = ("default_ttl_ms", "strict_start", "validators", "signed_bytes", "noise_identity")
-#: A member that says so takes its leader's requests for promises for heartbeats; of one that does not the leader's heartbeats never rest.
+#: A member that says so takes its leader's requests for promises for heartbeats; of one that does
+#: not the leader's heartbeats never rest.
 RENEWAL_FACT: Final = "renewal"
 RENEWAL: Final = "promises"
-#: A process whose store is sealed says so: it promises nothing more, and is no part of a second majority.
+#: A process whose store is sealed says so: it promises nothing more, and is no part of
+#: a second majority.
 LIFE_FACT: Final = "life"
 SEALED: Final = "sealed"
 _KEY_DIGITS: Final = 16

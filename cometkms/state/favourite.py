@@ -1,4 +1,5 @@
-"""Whom the lead returns to: the node that the operator prefers (`leader_priority`), once the cluster has been calm. Sans-I/O.
+"""Whom the lead returns to: the node that the operator prefers (`leader_priority`), once the
+cluster has been calm. Sans-I/O.
 
 | the leader …                                                     | then …                                                          |
 |------------------------------------------------------------------|-----------------------------------------------------------------|
@@ -7,9 +8,10 @@
 | was ordered to hand over, or hears of a drill                    | leaves the lead where it is for FAVOURITE_ORDER_S                |
 | sees a leader lose the lead within FAVOURITE_KEPT_S              | waits twice as long before it is that one's turn again           |
 
-Better is a higher number; where two nodes say `nearest`, the one whose promises reach a majority sooner, by a clear margin. A number and
-`nearest` are not compared, and a member that says nothing is not better than anybody. Every node watches, so that the one that leads next
-knows whom the lead did not stay with. Nothing here touches a promise: a wrong guess costs a change of leaders.
+Better is a higher number; where two nodes say `nearest`, the one whose promises reach a majority
+sooner, by a clear margin. A number and `nearest` are not compared, and a member that says nothing
+is not better than anybody. Every node watches, so that the one that leads next knows whom the lead
+did not stay with. Nothing here touches a promise: a wrong guess costs a change of leaders.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,16 +36,18 @@ from cometkms.logger import Logger
 from cometkms.state.useful import Reach
 
 PRIORITY_FACT: Final = "leader_priority"  # a number from 0 to 100, or `nearest`
-MAJORITY_FACT: Final = (
-    "majority_ms"  # of a node that says `nearest`: the round trip to the farthest member that a permit needs
-)
+# of a node that says `nearest`: the round trip to the farthest member that a permit needs
+MAJORITY_FACT: Final = "majority_ms"
 PREFERRED: Final = "preferred"  # why a leader handed over; a label of /metrics
 _TIMES_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a member says of itself as a leader. Both None: nothing. `majority_s`: seconds, for one that says `nearest`."""
+    """What a member says of itself as a leader.
+
+    Both None: nothing. `majority_s`: seconds, for one that says `nearest`.
+    """
 
     priority: int | None = None
     nearest: bool = False
@@ -78,10 +82,12 @@ def _seconds(untrusted_ms: str) -> float | None:
 class FavouritePorts:
     """What the node around it knows and does.
 
-    facts(member): what it says of itself, this node included. able(): members that could lead now. says(member): its Reach. whole(member):
-    whether its log has everything. busy(): whether a request waits for its answer, or came a moment ago. waiting(): whether one waits.
-    hand_over(member): whether it begins now. majority_s(): the round trip to the farthest member that a permit needs, None where too few
-    are connected. tell(ms): that, to the members. happened(to): this node hands over, for the operator and the members.
+    facts(member): what it says of itself, this node included. able(): members that could lead now.
+    says(member): its Reach. whole(member): whether its log has everything. busy(): whether a
+    request waits for its answer, or came a moment ago. waiting(): whether one waits.
+    hand_over(member): whether it begins now. majority_s(): the round trip to the farthest member
+    that a permit needs, None where too few are connected. tell(ms): that, to the members.
+    happened(to): this node hands over, for the operator and the members.
     """
 
     facts: Callable[[str], Mapping[str, str]]
@@ -119,7 +125,8 @@ class Favourite:
         self._able: tuple[str, ...] = ()
         self._ordered_until = 0.0
         self._led: tuple[str, float] | None = None  # who leads, and since when
-        self._preferred_until = 0.0  # until then the next change of leaders is one by preference: nobody's failure
+        # until then the next change of leaders is one by preference: nobody's failure
+        self._preferred_until = 0.0
         self._asked: tuple[str, float] | None = None  # who was to take over, and when
         self._tried: dict[str, _Tried] = {}
 
@@ -135,7 +142,10 @@ class Favourite:
         self._preferred_until = self._clock() + FAVOURITE_TAKES_S
 
     def on_leader(self, leader: str | None) -> None:
-        """Who leads now; None: nobody. Whoever lost the lead early waits longer for it, on every node that saw it."""
+        """Who leads now; None: nobody.
+
+        Whoever lost the lead early waits longer for it, on every node that saw it.
+        """
         if leader == (self._led[0] if self._led is not None else None):
             return
         now = self._clock()
@@ -211,7 +221,9 @@ class Favourite:
         return found[0] if found is not None else None
 
     def _tell_majority(self, now: float) -> None:
-        """Tell the others how near a majority is, where this node says `nearest`; rarely, and only what has changed clearly."""
+        """Tell the others how near a majority is, where this node says `nearest`; rarely, and only
+        what has changed clearly.
+        """
         facts = self._ports.facts(self._me)
         if facts.get(PRIORITY_FACT) != LEADER_NEAREST or now - self._told_at < FAVOURITE_TELL_S:
             return

@@ -1,8 +1,10 @@
-"""Keeps every chain's priv_validator_state.json in step, after the reply and off the loop: newest mark only, one write at a time.
-Another process writes them (writer.py); the thread here waits for it.
+"""Keeps every chain's priv_validator_state.json in step, after the reply and off the
+loop: newest mark only, one write at a time. Another process writes them (writer.py);
+the thread here waits for it.
 
-A file follows as soon as no request has come for `_QUIET_S`, and at least every `_LATEST_S`: a validator at its own pace finds
-it in step within milliseconds, a burst of requests does not pay for it.
+A file follows as soon as no request has come for `_QUIET_S`, and at least every
+`_LATEST_S`: a validator at its own pace finds it in step within milliseconds, a burst
+of requests does not pay for it.
 """
 
 import asyncio
@@ -27,7 +29,10 @@ class StateFiles:
         loop: asyncio.AbstractEventLoop,
         fail: Callable[[BaseException], None],
     ) -> None:
-        """`files`: row, and what the file holds. `write`: replaces the one with that number. `fail` ends the process."""
+        """`files`: row, and what the file holds.
+
+        `write`: replaces the one with that number. `fail` ends the process.
+        """
         self.loop = loop
         self.fail = fail
         self.asked_at = 0.0  # loop time of the last request
@@ -39,7 +44,11 @@ class StateFiles:
         return self._files[row].wanted
 
     def on_signed(self, row: int, mark: Watermark) -> None:
-        """A signature left. Never lowers what is known. A row that is configured no more, a chain's earlier id, has no file."""
+        """A signature left.
+
+        Never lowers what is known. A row that is configured no more, a chain's earlier
+        id, has no file.
+        """
         if row not in self._files:
             return
         known = self._files[row].wanted
@@ -47,7 +56,9 @@ class StateFiles:
             self._files[row].want(mark)
 
     def on_raised(self, row: int, mark: Watermark) -> None:
-        """What others hold raised the mark; without a signature it stands in the file as a place only."""
+        """What others hold raised the mark; without a signature it stands in the file
+        as a place only.
+        """
         if row in self._files and mark.hrs > self._files[row].wanted.hrs:
             self._files[row].want(mark if mark.signature else Watermark(mark.hrs))
 

@@ -1,4 +1,5 @@
-"""Passing the lead on: by an operator's order, to whom the operator prefers, or because this node is of no use. Sans-I/O.
+"""Passing the lead on: by an operator's order, to whom the operator prefers, or because this node
+is of no use. Sans-I/O.
 
 Drills (an order) ────────┐
 Usefulness (no use here) ─┼──▶ hand_over ──▶ the replicated log asks the members that are able, one after the other
@@ -92,10 +93,12 @@ class Handover:
         return {**self.useful.counters, **self.favourite.counters}
 
     def hand_over(self, to: str | None = None, *, in_turn: bool = False) -> str:
-        """Pass the leadership on, to the given member or to whoever can take it: "" when that is under way, else why it is not.
+        """Pass the leadership on, to the given member or to whoever can take it: "" when that is
+        under way, else why it is not.
 
-        Asked are members that are complete, connected and no longer starting: the one that has been so for longest first; `in_turn`: the
-        one that follows in the list of members, so that each gets it, where two would hand it to each other for ever.
+        Asked are members that are complete, connected and no longer starting: the one that has been
+        so for longest first; `in_turn`: the one that follows in the list of members, so that each
+        gets it, where two would hand it to each other for ever.
         """
         raft, roster = self._leadership.raft, self._roster
         if raft is None:
@@ -112,7 +115,9 @@ class Handover:
         return ""
 
     def look(self) -> None:
-        """A leader whose requests nobody answers, while Raft is well, lets another try; who does not lead lets go of them."""
+        """A leader whose requests nobody answers, while Raft is well, lets another try; who does
+        not lead lets go of them.
+        """
         if self._reservations.look() and self._leadership.leased:
             self.hand_over(in_turn=True)
 
@@ -131,7 +136,9 @@ class Handover:
         return raft is not None and not raft.handing_over and not self.hand_over(to)
 
     def _majority_s(self) -> float | None:
-        """The round trip to the farthest of the members that a permit of this node needs; None where too few are measured."""
+        """The round trip to the farthest of the members that a permit of this node needs; None
+        where too few are measured.
+        """
         raft, needed = self._leadership.raft, self._epoch.quorum - 1
         if raft is None:
             return None

@@ -1,4 +1,7 @@
-"""When this node learned of which signature: a ring that a drill measures gaps from. Preallocated: adding leaves nothing behind."""
+"""When this node learned of which signature: a ring that a drill measures gaps from.
+
+Preallocated: adding leaves nothing behind.
+"""
 
 from array import array
 from dataclasses import dataclass
@@ -12,7 +15,10 @@ NOBODY: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """`at`: monotonic seconds of this node. `by`: the number of the member that led then; NOBODY when none was known."""
+    """`at`: monotonic seconds of this node.
+
+    `by`: the number of the member that led then; NOBODY when none was known.
+    """
 
     number: int
     at: float
@@ -60,7 +66,9 @@ class SignatureRing:
         self._next += 1
 
     def since(self, number: int, most: int) -> list[Learned]:
-        """Return at most `most` entries from that number on, oldest first; what was overwritten is left out."""
+        """Return at most `most` entries from that number on, oldest first; what was
+        overwritten is left out.
+        """
         first = max(number, self.oldest)
         return [self._entry(one) for one in range(first, min(self._next, first + most))]
 

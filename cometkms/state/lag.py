@@ -1,7 +1,10 @@
-"""How far each member's promises are behind this node's, as a leader sees it from acknowledgements. Pure.
+"""How far each member's promises are behind this node's, as a leader sees it from acknowledgements.
 
-Promises are not caught up with: a member that was away goes on with the next one it is asked for. So this counts what was promised
-here since its last word, and how many heights lie between, not what it will never hold.
+Pure.
+
+Promises are not caught up with: a member that was away goes on with the next one it is asked for.
+So this counts what was promised here since its last word, and how many heights lie between, not
+what it will never hold.
 """
 
 from dataclasses import dataclass
@@ -11,7 +14,10 @@ from cometkms.model import HRS
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """`promises`: made here since the member's last acknowledgement. `heights`: of each chain, likewise."""
+    """`promises`: made here since the member's last acknowledgement.
+
+    `heights`: of each chain, likewise.
+    """
 
     promises: int
     heights: tuple[int, ...]
@@ -19,7 +25,10 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """This node's marks at a time at which the member had promised them, too. `at`: of the clock that the looks have."""
+    """This node's marks at a time at which the member had promised them, too.
+
+    `at`: of the clock that the looks have.
+    """
 
     at: float
     places: tuple[HRS, ...]
@@ -27,8 +36,9 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class _Heard:
-    """At the look that saw the last acknowledgement; `looked`: seq, marks and time of the last look of all; `owed`: promises made since
-    the first look that it has not acknowledged."""
+    """At the look that saw the last acknowledgement; `looked`: seq, marks and time of the last look
+    of all; `owed`: promises made since the first look that it has not acknowledged.
+    """
 
     acknowledged: int
     seq: int
@@ -39,18 +49,24 @@ class _Heard:
 
 
 class LagMeter:
-    """Looked at now and then: a lag is as fine as the looks are frequent. One for each time that this node leads."""
+    """Looked at now and then: a lag is as fine as the looks are frequent.
+
+    One for each time that this node leads.
+    """
 
     def __init__(self) -> None:
         self._heard: dict[str, _Heard] = {}
 
     def look(self, member: str, acknowledged: int, seq: int, places: tuple[HRS, ...], now: float = 0.0) -> Lag:
-        """`acknowledged`: the member's highest seq; `seq` and `places`: this node's own seq and mark of each chain; `now`: seconds."""
+        """`acknowledged`: the member's highest seq; `seq` and `places`: this node's own seq and
+        mark of each chain; `now`: seconds.
+        """
         heard = self._heard.setdefault(member, _Heard(acknowledged, seq, places, (seq, places, now)))
         before_seq, before_places, before = heard.looked
         made, answered = seq - before_seq, acknowledged - heard.acknowledged
         heard.owed = max(0, heard.owed + made - answered)
-        if answered > 0:  # an answer to something younger than the last look: what stood then is promised there
+        # an answer to something younger than the last look: what stood then is promised there
+        if answered > 0:
             heard.acknowledged, heard.seq, heard.places = acknowledged, seq, places
             heard.known = Acknowledged(before, before_places)
         if heard.known is not None and made == 0 and heard.owed == 0:
@@ -60,6 +76,8 @@ class LagMeter:
         return Lag(seq - heard.seq, tuple(max(0, behind) for behind in heights))
 
     def acknowledged(self, member: str) -> Acknowledged | None:
-        """What the member is known to have promised, as of the last look; None: it has acknowledged nothing since this node leads."""
+        """What the member is known to have promised, as of the last look; None: it has acknowledged
+        nothing since this node leads.
+        """
         heard = self._heard.get(member)
         return heard.known if heard is not None else None

@@ -1,7 +1,8 @@
 """Whether this node leads, and what its signer is told of that. Sans-I/O.
 
-Who leads decides who dials the validators, and nothing else: what may be signed is decided by promises. A new leader's order:
-term durable, barrier applied (both in RaftLog), the others' marks read, then the signer's lease.
+Who leads decides who dials the validators, and nothing else: what may be signed is decided by
+promises. A new leader's order: term durable, barrier applied (both in RaftLog), the others' marks
+read, then the signer's lease.
 """
 
 from collections.abc import Callable
@@ -67,7 +68,10 @@ class Leadership:
         clock: Callable[[], float],
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain. `ttl_s`: of the lease. `number()`: of a request to the members."""
+        """`rows`: the store's row of each configured chain.
+
+        `ttl_s`: of the lease. `number()`: of a request to the members.
+        """
         self.raft: ReplicatedLog | None = None  # none for one node alone
         self.leased = False
         self.changes = 0
@@ -111,7 +115,9 @@ class Leadership:
 
     @property
     def why(self) -> str:
-        """What stands in the way of signing here, as far as this node knows; "" when it promises and somebody leads."""
+        """What stands in the way of signing here, as far as this node knows; "" when it promises
+        and somebody leads.
+        """
         if self._membership.why or self.raft is None:
             return self._membership.why
         if self.leased or self.raft.hears_leader:
@@ -139,7 +145,9 @@ class Leadership:
         return "" if self.leased else f"{self._epoch.me} does not lead"
 
     def lease_left_s(self) -> float:
-        """Seconds for which a leader may go on without hearing from anybody; 0 when it may not sign."""
+        """Seconds for which a leader may go on without hearing from anybody; 0 when it
+        may not sign.
+        """
         if not self.leased:
             return 0.0
         return self.raft.lease_left_s if self.raft is not None else self._ttl_s
@@ -159,7 +167,9 @@ class Leadership:
             self.raft.hold(held)
 
     def replicate(self, key: bytes, mark: Watermark) -> None:
-        """Give a signature to the replicated log, or show it to the members where this node does not lead."""
+        """Give a signature to the replicated log, or show it to the members where this
+        node does not lead.
+        """
         if self.raft is None or not self.raft.submit(key, mark):
             self._membership.tell()
 
@@ -177,7 +187,9 @@ class Leadership:
                 )
 
     def on_role(self, *, leading: bool, leader: str | None, term: int) -> None:
-        """Learn from the replicated log whether this node leads: `leading` once its barrier is applied."""
+        """Learn from the replicated log whether this node leads: `leading` once its
+        barrier is applied.
+        """
         self._log.info("role", leading=leading, leader=leader or "", term=term)
         if leader is not None and (leader, term) != self._last_leader:
             self.changes += self._last_leader is not None
@@ -206,7 +218,10 @@ class Leadership:
             self.raft.on_connected(member)
 
     def on_disconnected(self, member: str, *, closed: bool) -> None:
-        """The member's connection is gone: a new leader does not wait for it. `closed`: by the other end."""
+        """The member's connection is gone: a new leader does not wait for it.
+
+        `closed`: by the other end.
+        """
         self._unread.discard(member)
         if self.raft is not None:
             self.raft.on_disconnected(member, closed=closed)

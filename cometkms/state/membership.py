@@ -1,10 +1,12 @@
-"""Whether this node may promise, and what it must learn first (docs/ARCHITECTURE.md, rules 7 to 11 and 15). Sans-I/O.
+"""Whether this node may promise, and what it must learn first (docs/ARCHITECTURE.md, rules 7 to 11
+and 15). Sans-I/O.
 
     EMPTY ─ all seen empty ─▶ BORN ─ all seen born ─▶ COMPLETE ─ process start ─▶ (starting) ─ read ─▶ ready
       └─ shown a record without this node's nonce ─▶ RECOVERING ─ every other member read ─▶ COMPLETE, ready
 
-Every transition is durable before anybody is told. A complete node that learns that it is behind writes RECOVERING and ends its
-process: proposals that are under way must not meet a store that forgot (BehindError).
+Every transition is durable before anybody is told. A complete node that learns that it is behind
+writes RECOVERING and ends its process: proposals that are under way must not meet a store that
+forgot (BehindError).
 """
 
 import secrets
@@ -58,14 +60,17 @@ _ANSWERING: Final = {NodeState.BORN, NodeState.COMPLETE}
 class Ports:
     """What the node around it does for it.
 
-    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that must follow SEALED, before the seal is
-    shown. mark_raised(row): a mark was raised: the state file follows.
-    settle_raft(): this node was never born before, so it never led (rule 12); durable. doubt_raft(): an earlier store of this member may have
-    led in terms that the journal beside this one does not know of; durable. known_signed(row): the highest verified signature of a row.
-    reach(row): how high an unproven mark of a row may lie by what is known here, 0 where nothing is. recovered(row): its mark was read from
-    all others. verifies(row, mark): whether the mark's signature is the row's. prove(incarnation): this member's signature over it.
-    proven(statement): whether the member that it names signed it. disconnect(member, why): it is an earlier store's process.
-    forget(member): a store began anew: what was known of the earlier one's seq is nothing.
+    before_birth: durable steps that must precede BORN (born.json). on_sealed(following): those that
+    must follow SEALED, before the seal is shown. mark_raised(row): a mark was raised: the state
+    file follows. settle_raft(): this node was never born before, so it never led (rule 12);
+    durable. doubt_raft(): an earlier store of this member may have led in terms that the journal
+    beside this one does not know of; durable. known_signed(row): the highest verified signature of
+    a row. reach(row): how high an unproven mark of a row may lie by what is known here, 0 where
+    nothing is. recovered(row): its mark was read from all others. verifies(row, mark): whether the
+    mark's signature is the row's. prove(incarnation): this member's signature over it.
+    proven(statement): whether the member that it names signed it. disconnect(member, why): it is an
+    earlier store's process. forget(member): a store began anew: what was known of the earlier one's
+    seq is nothing.
     """
 
     send: Callable[[str, PeerMessage], bool]
@@ -86,7 +91,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class StrictWait:
-    """`lost`: members whose promises are lost. `starting`: those that start and wait for them, and for whom they wait."""
+    """`lost`: members whose promises are lost.
+
+    `starting`: those that start and wait for them, and for whom they wait.
+    """
 
     lost: tuple[str, ...]
     starting: tuple[str, ...]
@@ -108,8 +116,10 @@ def _can_answer(news: LifeNews) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """One process's read of all the others, asked again until it is answered. `best`: highest mark read, per member and row of the store's, and
-    the mark shown last of rows that the store does not have. `records`: the birth record that each showed last."""
+    """One process's read of all the others, asked again until it is answered. `best`: highest mark
+    read, per member and row of the store's, and the mark shown last of rows that the store does not
+    have. `records`: the birth record that each showed last.
+    """
 
     purpose: Purpose
     since: float
@@ -139,8 +149,10 @@ class Membership:
         wall_clock: Callable[[], float],
         log: Logger,
     ) -> None:
-        """`wall_clock`: UNIX seconds, by which the ceiling of incarnations grows. `nonce`: this process's. `strict`: rule 8's strict_start.
-        `adopted`: members whose stores the operator brought, and those stores' incarnations: they count as read in a recovery (rule 14)."""
+        """`wall_clock`: UNIX seconds, by which the ceiling of incarnations grows. `nonce`: this
+        process's. `strict`: rule 8's strict_start. `adopted`: members whose stores the operator
+        brought, and those stores' incarnations: they count as read in a recovery (rule 14).
+        """
         self._store = store
         self._me = store.header.owner
         self._others = others
@@ -154,12 +166,16 @@ class Membership:
         self._connected: set[str] = set()
         self._lives: dict[str, LifeNews] = {}
         self._showed: list[Record] = []  # of a node that is born, in this process; the last one now
-        self.ending: tuple[str, ...] = ()  # the sealed members, once they leave no majority to promise in this epoch
+        # the sealed members, once they leave no majority to promise in this epoch
+        self.ending: tuple[str, ...] = ()
         self._request_id = 0
-        self._borne: dict[str, Incarnation | None] = {}  # by who said hello last; None: it has none yet
-        self._heard: set[str] = set()  # members that let this process in, and said what they know of this one
+        # by who said hello last; None: it has none yet
+        self._borne: dict[str, Incarnation | None] = {}
+        # members that let this process in, and said what they know of this one
+        self._heard: set[str] = set()
         self._highest_of_me = FIRST
-        self._stood_before = ""  # who showed this member's signature over an earlier store's incarnation in this epoch
+        # who showed this member's signature over an earlier store's incarnation in this epoch
+        self._stood_before = ""
         self._own: Statement | None = None  # signed once
         self._accusers: dict[str, int] = {}  # who has seen a higher seq of this store than it shows
         self._said: set[str] = set()
@@ -173,9 +189,8 @@ class Membership:
         self._following: tuple[
             str, ...
         ] = ()  # for whom it was sealed; a sealed store starts no more, so in this process
-        self.confirmed = (
-            False  # nothing that any other member knew of is missing in the store, since this process began
-        )
+        # nothing that any other member knew of is missing in the store, since this process began
+        self.confirmed = False
         self._epochs: dict[str, int] = {}  # the later epoch that a member says it is in
         self._reading: _Reading | None = None
         if others:
@@ -190,8 +205,10 @@ class Membership:
 
     @property
     def raft_may_vote(self) -> bool:
-        """A node that may not promise neither votes nor leads: it could not do a leader's work. Nor does one to which no majority of this epoch
-        can promise any more. Nothing else is asked (rule 12)."""
+        """A node that may not promise neither votes nor leads: it could not do a
+        leader's work. Nor does one to which no majority of this epoch can promise any
+        more. Nothing else is asked (rule 12).
+        """
         return self.ready and not self.ending
 
     @property
@@ -203,11 +220,13 @@ class Membership:
 
     @property
     def strict_wait(self) -> StrictWait | None:
-        """Who waits for each other for ever, because of strict_start; None while nobody is known to. A node that waits for nobody sees it, too.
+        """Who waits for each other for ever, because of strict_start; None while nobody is known
+        to. A node that waits for nobody sees it, too.
 
-        A member that lost its store gives no marks before it has read all others; one that starts gives none to it (its own may be old), and
-        with strict_start it counts only when all others gave it theirs. Nothing that any of them holds can tell whether a store that was
-        lost and one that is old forgot the same promise: the operator's word is needed.
+        A member that lost its store gives no marks before it has read all others; one that starts
+        gives none to it (its own may be old), and with strict_start it counts only when all others
+        gave it theirs. Nothing that any of them holds can tell whether a store that was lost and
+        one that is old forgot the same promise: the operator's word is needed.
         """
         if not self._others or len(self._connected) < len(self._others):
             return None
@@ -312,7 +331,9 @@ class Membership:
 
     @property
     def _life(self) -> Life:
-        """What it shows of itself: of a node that is born the record follows what the others show (rules/birth.py)."""
+        """What it shows of itself: of a node that is born the record follows what the others show
+        (rules/birth.py).
+        """
         life = self._store.header.life
         return replace(life, record=self._showed[-1]) if life.state is NodeState.BORN and self._showed else life
 
@@ -359,7 +380,10 @@ class Membership:
         return tuple(one for name in self._others if (one := self._store.known(name)) is not None)
 
     def judge_hello(self, member: str, hello: Hello) -> Why | None:
-        """Whether this member's process may be connected; what it bears is recorded first. Raises: SupersededError, StoreFailure."""
+        """Whether this member's process may be connected; what it bears is recorded first.
+
+        Raises: SupersededError, StoreFailure.
+        """
         self.learn(member, hello.known)
         return self._take_own(member, hello.own)
 
@@ -399,7 +423,10 @@ class Membership:
             raise ProtocolError(reason)
 
     def learn(self, by: str, known: Iterable[Statement]) -> None:
-        """What a member knows of the others' incarnations: only their own signatures are believed. Raises: SupersededError, StoreFailure."""
+        """What a member knows of the others' incarnations: only their own signatures are believed.
+
+        Raises: SupersededError, StoreFailure.
+        """
         for one in known:
             if one.member == self._me:
                 self._on_own_record(by, one)
@@ -409,7 +436,10 @@ class Membership:
                     self._record(one)
 
     def _record(self, statement: Statement) -> None:
-        """Durable before anything is answered to whom bears it. The earlier store's process is heard no more."""
+        """Durable before anything is answered to whom bears it.
+
+        The earlier store's process is heard no more.
+        """
         member = statement.member
         self._store.record(statement)
         self._ports.forget(member)
@@ -443,7 +473,9 @@ class Membership:
             self._count("false_incarnation")
 
     def _claim(self) -> None:
-        """Take a higher incarnation, durably, once all that must have said what they know of this member. Raises: StoreFailure."""
+        """Take a higher incarnation, durably, once all that must have said what they know of this
+        member. Raises: StoreFailure.
+        """
         header = self._store.header
         if not self._claiming or header.state not in (NodeState.RECOVERING, NodeState.COMPLETE):
             return
@@ -473,7 +505,10 @@ class Membership:
         return self._borne.get(member) is not None
 
     def check_bears(self, member: str, incarnation: Incarnation, what: str) -> None:
-        """Check what a promise or an accept bears. Raises: ProtocolError unless it is what is recorded of its member."""
+        """Check what a promise or an accept bears.
+
+        Raises: ProtocolError unless it is what is recorded of its member.
+        """
         recorded = self.recorded(member)
         if incarnation != recorded or self._borne.get(member) != recorded:
             self._count("old_incarnation")
@@ -482,7 +517,9 @@ class Membership:
             )
 
     def is_current(self, member: str) -> bool:
-        """Whether the connection's process is of the highest store known of its member, or of one that is still to take its place."""
+        """Whether the connection's process is of the highest store known of its member, or of one
+        that is still to take its place.
+        """
         return self._borne.get(member) in (None, self.recorded(member))
 
     def _count(self, what: str) -> None:
@@ -556,9 +593,12 @@ class Membership:
         self._judge(now)
 
     def on_read(self, member: str, read: Read) -> None:
-        """Answer with the marks, or say that they are lost. Starting nodes answer starting nodes, not recovering ones.
+        """Answer with the marks, or say that they are lost.
 
-        What the reader bears is durable here before the answer leaves. Raises: ProtocolError, StoreFailure.
+        Starting nodes answer starting nodes, not recovering ones.
+
+        What the reader bears is durable here before the answer leaves. Raises: ProtocolError,
+        StoreFailure.
         """
         self._take_news(member, read.own)
         real = self.state in _ANSWERING
@@ -615,9 +655,10 @@ class Membership:
     def on_remembered(self, member: str, remembered: int) -> None:
         """What a member remembers of this store's seq (rule 8).
 
-        One member's word makes this node read every other one before it promises again, while that member is there. The word of a
-        majority makes it a node that lost its promises. A word beyond what promises can have made counts likewise, and moves no seq: whoever
-        says it may have been told so in this member's name. Raises: BehindError: it is durably that.
+        One member's word makes this node read every other one before it promises again, while that
+        member is there. The word of a majority makes it a node that lost its promises. A word
+        beyond what promises can have made counts likewise, and moves no seq: whoever says it may
+        have been told so in this member's name. Raises: BehindError: it is durably that.
         """
         store = self._store
         if self.own() is None or self.state not in _ANSWERING or remembered <= store.seq:
@@ -643,10 +684,12 @@ class Membership:
             self._begin_reading()
 
     def on_later_epoch(self, member: str, epoch: int) -> None:
-        """A member of the same list says that the epoch is a later one. A node that has promised nothing that it knows of believes a majority.
+        """A member of the same list says that the epoch is a later one.
 
-        Raises: BehindError once a majority of that epoch's members, or all others of two, said the same: "recovering" in that epoch is
-        durable then. StoreFailure.
+        A node that has promised nothing that it knows of believes a majority.
+
+        Raises: BehindError once a majority of that epoch's members, or all others of two, said the
+        same: "recovering" in that epoch is durable then. StoreFailure.
         """
         header = self._store.header
         if self.state not in (NodeState.EMPTY, NodeState.RECOVERING) or not header.epoch < epoch < EPOCH_MAX:
@@ -655,7 +698,8 @@ class Membership:
         said = [name for name, one in self._epochs.items() if one == epoch]
         if len(said) < min(quorum_of(len(header.members)), len(self._others)):
             return
-        self._store.forget_members()  # what was known of their incarnations was of the earlier epoch
+        # what was known of their incarnations was of the earlier epoch
+        self._store.forget_members()
         lost = replace(header, epoch=epoch, state=NodeState.RECOVERING, record=(), incarnation=FIRST, unclaimed=True)
         self._store.write_header(lost)
         raise BehindError(
@@ -664,9 +708,12 @@ class Membership:
         )
 
     def seal(self, following: tuple[str, ...]) -> Seal:
-        """Promise nothing more in this epoch, for ever, and let `following` alone begin the next. Again: the same seal.
+        """Promise nothing more in this epoch, for ever, and let `following` alone begin the next.
 
-        Raises: StateError when it knows not what it promised, or is sealed for others; StoreFailure.
+        Again: the same seal.
+
+        Raises: StateError when it knows not what it promised, or is sealed for others;
+        StoreFailure.
         """
         header = sealed_header(self._store.header, following, confirmed=self.confirmed, strict=self._strict)
         self.ready, self._reading = False, None
@@ -681,7 +728,9 @@ class Membership:
         return of_store(self._store, standing, marks, following)
 
     def retire(self, why: str) -> None:
-        """Stop serving for the rest of this process's life: somebody else may be counting on the same key."""
+        """Stop serving for the rest of this process's life: somebody else may be
+        counting on the same key.
+        """
         self.ready, self._retired = False, why
 
     # --- transitions ---
@@ -700,7 +749,8 @@ class Membership:
             return
         lost = life.state is NodeState.RECOVERING
         self._write_header(replace(header, state=life.state, record=nonces, unclaimed=lost))
-        self.confirmed = life.state is NodeState.COMPLETE  # everybody was seen born, and nobody had promised anything
+        # everybody was seen born, and nobody had promised anything
+        self.confirmed = life.state is NodeState.COMPLETE
         self._log.info("node state", state=life.state.name.lower())
         if life.state is NodeState.COMPLETE:
             self._ports.settle_raft()
@@ -778,12 +828,15 @@ class Membership:
         if everybody:
             self._add_rows(reading.best)
             self.confirmed = self._lacks_nothing(reading)
-            # what stands above may be a promise that is on its way here: read again until nothing does, for a seal vouches only then
+            # what stands above may be a promise that is on its way here: read again until nothing
+            # does, for a seal vouches only then
             again = _Reading(Purpose.START, reading.since, asked_at=now, over=True)
             self._reading = None if self.confirmed else again
 
     def _lacks_nothing(self, reading: _Reading) -> bool:
-        """Whether the store stands at or above every mark that was read: a later answer may have come when nothing was raised any more."""
+        """Whether the store stands at or above every mark that was read: a later answer may have
+        come when nothing was raised any more.
+        """
         own = {row: self._store.mark(number).hrs for number, row in enumerate(self._store.rows)}
         return all(row in own and one.hrs <= own[row] for rows in reading.best.values() for row, one in rows.items())
 
@@ -825,7 +878,9 @@ class Membership:
         self._open_rows()
 
     def _read_anew(self, reading: _Reading, members: Iterable[str], why: str) -> None:
-        """What they answered cannot be: it is forgotten, and they are asked again, so that what one made up goes when he does."""
+        """What they answered cannot be: it is forgotten, and they are asked again, so that what one
+        made up goes when he does.
+        """
         reading.told = why
         for name in tuple(members):
             for answered in (reading.answers, reading.best, reading.records):
@@ -840,7 +895,9 @@ class Membership:
         self._tell_all()
 
     def tell(self) -> None:
-        """Show the connected members where this node stands: signatures that the replicated log cannot carry any more."""
+        """Show the connected members where this node stands: signatures that the replicated log
+        cannot carry any more.
+        """
         self._tell_all()
 
     def _tell_all(self) -> None:
@@ -861,10 +918,11 @@ class Membership:
                 self._raise_mark(number, mark)
 
     def _add_rows(self, best: dict[str, dict[Row, Watermark]]) -> str:
-        """Take the rows that only others have: of chains that are not configured here, or no longer. Why that cannot be; "" when it is done.
+        """Take the rows that only others have: of chains that are not configured here, or no
+        longer. Why that cannot be; "" when it is done.
 
-        Should such a chain be served again, what this node promised there and lost is not shown by a majority any more once another member
-        has lost it, too. Raises: StoreFailure.
+        Should such a chain be served again, what this node promised there and lost is not shown by
+        a majority any more once another member has lost it, too. Raises: StoreFailure.
         """
         rows = self._store.rows
         new = {row for shown in best.values() for row in shown}.difference(rows)
@@ -885,7 +943,9 @@ class Membership:
         return ""
 
     def _drop_absurd(self, number: int, read: dict[str, Watermark]) -> None:
-        """Where this node knows the row itself, what no member could have come to by now is no mark (rule 13)."""
+        """Where this node knows the row itself, what no member could have come to by
+        now is no mark (rule 13).
+        """
         row = self._store.rows[number]
         while self._store.mark(number).hrs > HRS(0, 0, 0):
             odd = absurd(self._ports.reach(number), read, verifies=self._verifier(row))
@@ -910,7 +970,9 @@ class Membership:
         self._ports.mark_raised(number)
 
     def _open_rows(self) -> None:
-        """A row that is new here may be promised in once every member's mark for it was seen, or one in which it is open."""
+        """A row that is new here may be promised in once every member's mark for it was seen, or
+        one in which it is open.
+        """
         for number, row in enumerate(self._store.rows):
             if self._store.opened(number) or self.state is not NodeState.COMPLETE:
                 continue

@@ -48,7 +48,9 @@ from cometkms.wire.why import Why
 def _known_at_start(
     rows: tuple[int, ...], signed: tuple[Watermark, ...], signed_at: tuple[float, ...], now: float
 ) -> dict[int, Known]:
-    """What the state files show, since they were written; a file of a time to come is as if it were written now."""
+    """What the state files show, since they were written; a file of a time to come is as if it were
+    written now.
+    """
     written = signed_at or (now,) * len(rows)
     found = zip(rows, signed, written, strict=True)
     return {row: Known(mark.hrs.height, min(at, now)) for row, mark, at in found if mark.hrs.height > 0}
@@ -80,11 +82,11 @@ class ClusterNode:
         signed_at: tuple[float, ...] = (),
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain; `signed`: its last verified signature (or burnt place).
-
-        `nonce`: identifies this process to the other members. `raft`: makes the replicated log; None for one node alone. `clock`: monotonic
-        seconds. `ttl_s`: of the lease. `wall_clock`: UNIX seconds. `signed_at`: likewise, when each of `signed` was written down; () where
-        that is not known: now. `facts`: what the others are told of this node's settings.
+        """`rows`: the store's row of each configured chain; `signed`: its last verified signature
+        (or burnt place), and `signed_at` when it was written down, UNIX seconds; () where that is
+        not known: now. `nonce`: identifies this process to the other members. `raft`: makes the
+        replicated log; None for one node alone. `clock`: monotonic seconds. `wall_clock`: UNIX
+        seconds. `ttl_s`: of the lease. `facts`: what the others are told of this node's settings.
         """
         self.epoch = epoch
         self.nonce = nonce
@@ -194,7 +196,7 @@ class ClusterNode:
             self.leadership.begin(raft(self))
 
     def attach(self, hot: HotPath) -> None:
-        """From now on the plain case is handled there (interface.HotPath); everything else is still decided here."""
+        """From now on the plain case is handled there (interface.HotPath), the rest still here."""
         self._store.keep_in(hot.records)
         for part in (self.acceptor, self.signatures, self.roster, self.reservations):
             part.attach(hot)
@@ -207,7 +209,7 @@ class ClusterNode:
 
     @property
     def leading(self) -> bool:
-        """Whether this node's signer may dial: it leads, has heard a majority within the lease, and may promise."""
+        """Whether the signer may dial: it leads, heard a majority within the lease, may promise."""
         return self.leadership.leased
 
     @property
@@ -217,11 +219,11 @@ class ClusterNode:
 
     @property
     def why(self) -> str:
-        """What stands in the way of signing here, as far as this node knows; "" when it promises and somebody leads."""
+        """What stands in the way of signing here; "" when it promises and somebody leads."""
         return self.leadership.why
 
     def signed(self, chain: int) -> Watermark:
-        """The last place of a chain with a verified signature (or a burnt one from its state file)."""
+        """A chain's last place with a verified signature (or a burnt one of its state file)."""
         return self.signatures.of(self.rows[chain])
 
     # --- the signer ---
@@ -329,7 +331,7 @@ class ClusterNode:
     # --- time ---
 
     def idle_for_s(self) -> float:
-        """How long nothing needs a tick, if nothing happens: a follower is woken by its leader's heartbeats and little else."""
+        """How long nothing needs a tick, if nothing happens: a follower's leader wakes it."""
         raft = self.leadership.raft
         if raft is None or self.membership.reading or self.reservations.waiting:
             return TICK_S

@@ -1,4 +1,6 @@
-"""What the node has done outside itself: messages to the signer and to members, files, requests to the supervisor."""
+"""What the node has done outside itself: messages to the signer and to members, files, requests to
+the supervisor.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -40,7 +42,9 @@ class NodeOutside:
         context: ChildContext,
         log: Logger,
     ) -> None:
-        """`chain_ids`: by the store's row; `leader_number`: which of the members leads, or NOBODY (state/history.py)."""
+        """`chain_ids`: by the store's row; `leader_number`: which of the members leads, or NOBODY
+        (state/history.py).
+        """
         self._network = network
         self._permits = permits
         self._store = store
@@ -93,7 +97,8 @@ class NodeOutside:
     def restart(self) -> str:
         """Ask for an orderly restart of this node, and return why that cannot be.
 
-        The supervisor does it, once the answer has left. Any member may order it, so not without end.
+        The supervisor does it, once the answer has left. Any member may order it, so
+        not without end.
         """
         if self._context.asked_restarts >= ASKED_RESTARTS_MAX:
             return f"it was restarted by order {ASKED_RESTARTS_MAX} times within {ASKED_RESTARTS_S / 3600:g} hours"
@@ -113,7 +118,10 @@ class NodeOutside:
         return validator_reached(self._signer_section())
 
     def replace_signer(self) -> None:
-        """Ask the supervisor for a new signer process, because the present one does not move. The supervisor looks at its heartbeat, too."""
+        """Ask the supervisor for a new signer process, because the present one does not move.
+
+        The supervisor looks at its heartbeat, too.
+        """
         self._context.ask_for_new_signer()
 
     def _signer_section(self) -> SignerSection | None:
@@ -121,7 +129,9 @@ class NodeOutside:
 
 
 def signer_trouble(section: SignerSection | None) -> str:
-    """What the signer's section says that a drill must not begin with: a validator that is not connected."""
+    """What the signer's section says that a drill must not begin with: a validator that
+    is not connected.
+    """
     if section is None:
         return "the signer has not reported yet"
     away = [
@@ -134,7 +144,9 @@ def signer_trouble(section: SignerSection | None) -> str:
 
 
 def validator_reached(section: SignerSection | None) -> bool | None:
-    """Whether the signer's section shows a connected validator, of any chain; None: it does not say."""
+    """Whether the signer's section shows a connected validator, of any chain; None: it
+    does not say.
+    """
     chains = section.get("chains", []) if section is not None else []
     states = [validator.get("state") for chain in chains for validator in chain.get("validators", [])]
     return LinkState.CONNECTED in states if states else None

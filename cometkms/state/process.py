@@ -1,10 +1,12 @@
-"""The state process: owns the promise store, the peers' port, Raft and the state files, and grants permits.
+"""The state process: owns the promise store, the peers' port, Raft and the state files,
+and grants permits.
 
 Never: sees the validator key; answers before the store is durable; unpickles a byte.
 
-A shell: node.py sends each message to what decides, outside.py does what that asks for, control.py answers the operator and report.py shows
-how it stands. The store's write and sync happen in the loop, on purpose: nothing else this process does may overtake them. A state file
-follows each signature after the reply (files.py).
+A shell: node.py sends each message to what decides, outside.py does what that asks for, control.py
+answers the operator and report.py shows how it stands. The store's write and sync happen in the
+loop, on purpose: nothing else this process does may overtake them. A state file follows each
+signature after the reply (files.py).
 """
 
 import asyncio
@@ -66,7 +68,9 @@ _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 @dataclass(frozen=True, slots=True)
 class StateParts:
-    """What the supervisor made before the fork; and `derivation`, begun behind it: who this node is among its key's nodes."""
+    """What the supervisor made before the fork; and `derivation`, begun behind it: who this node is
+    among its key's nodes.
+    """
 
     settings: Settings
     files: NodeFiles
@@ -104,7 +108,8 @@ def run(context: ChildContext, parts: StateParts) -> int:
         await stop.wait()
         await state.stop()
 
-    name = take_name(bytes(kin.identity.key), parts.settings.id)  # a copy of this home that is started here is noticed
+    # a copy of this home that is started here is noticed
+    name = take_name(bytes(kin.identity.key), parts.settings.id)
     with name or contextlib.nullcontext(), choose.tracing(context.name):
         turn = take_turn("state", mode, turn_of_signing(realtime=parts.settings.realtime))
         measures = (*_shut(parts.settings, parts.files), turn, *writer.measures)
@@ -141,7 +146,9 @@ def _secrets(settings: Settings) -> tuple[Path, ...]:
 
 
 def _facts(settings: Settings, kin: ClusterIdentity) -> Facts:
-    """Return what the other members compare with their own, and the certificate that this node shows to strangers."""
+    """Return what the other members compare with their own, and the certificate that this node
+    shows to strangers.
+    """
     return make_facts(
         {
             **settings_facts(settings),
@@ -154,7 +161,9 @@ def _facts(settings: Settings, kin: ClusterIdentity) -> Facts:
 
 
 class _State:
-    """Make one ClusterNode with what stands around it, and drive it from the queue, the peers and the clock. A `PeerEvents`."""
+    """Make one ClusterNode with what stands around it, and drive it from the queue, the peers and
+    the clock. A `PeerEvents`.
+    """
 
     def __init__(
         self,
@@ -337,7 +346,9 @@ class _State:
         self._context.on_beat(self._report.on_beat)
 
     def _listen_alone(self) -> None:
-        """Listen for a cluster with the same key, which this node must not stand beside (rule 9), and for nobody else."""
+        """Listen for a cluster with the same key, which this node must not stand beside (rule 9),
+        and for nobody else.
+        """
         try:
             self._network.start()
         except BusyError as error:
@@ -358,7 +369,9 @@ class _State:
         self._opened.store.close()
 
     def on_reload(self, new: Reloadable) -> None:
-        """The other nodes compare the new addresses with theirs, and hear whom the lead shall return to."""
+        """The other nodes compare the new addresses with theirs, and hear whom the lead
+        shall return to.
+        """
         told = {
             **dict(self.node.roster.facts),
             "validators": validators_fact(new.validator_addrs, new.agents),
@@ -388,7 +401,7 @@ class _State:
     # --- the signer's queue ---
 
     def _on_queue(self) -> None:
-        """Plain reservations are on their way before the rest is looked at, reports of earlier signatures mostly."""
+        """Plain reservations are on their way before the rest is looked at: reports, mostly."""
         while True:
             rest, taken = self._hot.take(self._parts.requests)
             if taken == 0:

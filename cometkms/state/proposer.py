@@ -1,14 +1,17 @@
-"""The proposer: the only maker of permits. One per row; it lives as long as its process, and counts only what was answered to it.
+"""The proposer: the only maker of permits.
+
+One per row; it lives as long as its process, and counts only what was answered to it.
 
     propose ─▶ choose bytes ─▶ ask the others, own promise, durable ─▶ a majority holds these bytes: permit
                     ▲                                        │
                     └──────── a refusal shows other bytes ───┘        nothing can win any more: refuse
 
-Rule 4, in one step that nothing else of this process comes between: the own promise is judged, the others are asked, and the own
-disk syncs while theirs do. Whatever is counted, or answered to a reader, comes after it, when this node's own mark is durable at
-the place or above; without that an accept could be counted that its holder lost and nobody else remembers (tests/model: "asked
-before the own sync"). The node counts itself only if it holds exactly the bytes asked for. An accept is for ever, so a late one
-counts too. One node alone is its own majority.
+Rule 4, in one step that nothing else of this process comes between: the own promise is judged, the
+others are asked, and the own disk syncs while theirs do. Whatever is counted, or answered to a
+reader, comes after it, when this node's own mark is durable at the place or above; without that an
+accept could be counted that its holder lost and nobody else remembers (tests/model: "asked before
+the own sync"). The node counts itself only if it holds exactly the bytes asked for. An accept is
+for ever, so a late one counts too. One node alone is its own majority.
 """
 
 from collections.abc import Callable
@@ -36,7 +39,8 @@ class _Place:
     requested: bytes
     views: dict[str, View]
     accepted: dict[bytes, set[str]] = field(default_factory=dict)
-    asked: dict[str, bytes] = field(default_factory=dict)  # the last bytes each member was asked for
+    # the last bytes each member was asked for
+    asked: dict[str, bytes] = field(default_factory=dict)
     requests: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     candidate: bytes = b""
 
@@ -70,8 +74,8 @@ class Proposer:
     def propose(self, hrs: HRS, sign_bytes: bytes) -> Verdict | None:
         """Reserve the place. None: the others were asked; on_promised() brings the outcome.
 
-        Asking again for the same place goes on where the last time ended. Raises: StoreFailure; ProtocolError if the bytes are
-        not canonical; both before anything left this node.
+        Asking again for the same place goes on where the last time ended. Raises: StoreFailure;
+        ProtocolError if the bytes are not canonical; both before anything left this node.
         """
         located = self._acceptor.locate(self._public_key, sign_bytes)
         if isinstance(located, Refusal):
@@ -113,7 +117,9 @@ class Proposer:
         return View(Stand.CLOSED, b"", reason) if view.stand is Stand.OPEN else view
 
     def on_member(self, member: str) -> Verdict | None:
-        """The member is there (again), or changed: what it was asked for may be lost, so it is asked again."""
+        """The member is there (again), or changed: what it was asked for may be lost, so it is
+        asked again.
+        """
         if self._place is None:
             return None
         self._place.asked.pop(member, None)
@@ -121,7 +127,9 @@ class Proposer:
 
     @property
     def closed_up_to(self) -> HRS:
-        """No place below it can win any more, for words: this node stands there, or so many members that the rest is no majority."""
+        """No place below it can win any more, for words: this node stands there, or so many members
+        that the rest is no majority.
+        """
         own = self._acceptor.mark(self._row).hrs
         said = (self._hints.get(member, Watermark()).hrs for member in self._others)
         heard = sorted((own, *said), reverse=True)
@@ -133,8 +141,9 @@ class Proposer:
             self._hints[member] = mark
 
     def on_member_gone(self, member: str) -> None:
-        """Its connection ended: what it said of its mark goes with it, for whoever said it may have stood there in another's name. Whoever
-        comes says it anew. Its accepts are for ever."""
+        """Its connection ended: what it said of its mark goes with it, for whoever said it may have
+        stood there in another's name. Whoever comes says it anew. Its accepts are for ever.
+        """
         self._hints.pop(member, None)
         place = self._place
         if place is not None and place.views[member].sign_bytes not in self._accepted_of(place, member):

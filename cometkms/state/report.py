@@ -1,4 +1,6 @@
-"""What the state process shows of itself on the status board, and when: at every event, and otherwise while it is quiet."""
+"""What the state process shows of itself on the status board, and when: at every event, and
+otherwise while it is quiet.
+"""
 
 import asyncio
 import base64
@@ -34,14 +36,16 @@ from cometkms.state.writer import StateWriter
 from cometkms.store.node_store import OpenedNode
 from cometkms.wire.peer_messages import CERTIFICATE_FACT, Facts
 
-_REFUSED_LATELY_S: Final = (
-    10.0  # a refusal beside a connection that stands is old after so long: one that is refused dials every second
-)
+# a refusal beside a connection that stands is old after so long: one that is refused dials every
+# second
+_REFUSED_LATELY_S: Final = 10.0
 _SAID_AFTER_S: Final = 1.0  # a reason not to sign that has lasted for so long stands in the log
 
 
 class StateReport:
-    """Compose the state process's section of the status board from the node and what stands around it."""
+    """Compose the state process's section of the status board from the node and what
+    stands around it.
+    """
 
     def __init__(
         self,
@@ -79,7 +83,9 @@ class StateReport:
         self._published_at = -STATUS_LATEST_S
 
     def on_beat(self) -> None:
-        """Publish when it is quiet and something that matters has changed; and once a second, for what moves all the time."""
+        """Publish when it is quiet and something that matters has changed; and once a second, for
+        what moves all the time.
+        """
         now = self._loop.time()
         if now - self._published_at < STATUS_LATEST_S:
             idle_s = min(self._hot.idle_s(), now - self._files.asked_at)
@@ -97,7 +103,10 @@ class StateReport:
         self._board.publish(document)
 
     def _glance(self) -> tuple[object, ...]:
-        """What a reader of the board wants to know at once, if no event says it. Composing all of it takes a hundred times as long."""
+        """What a reader of the board wants to know at once, if no event says it.
+
+        Composing all of it takes a hundred times as long.
+        """
         node, store = self._node, self._opened.store
         term = node.leadership.term
         return node.leading, node.leader, node.why, node.membership.phase, term, store.seq, node.leadership.changes
@@ -166,7 +175,9 @@ class StateReport:
         )
 
     def members(self, addresses: dict[str, str]) -> list[MemberReport]:
-        """Return what is known of each member, this node among them; `addresses`: where each is dialled."""
+        """Return what is known of each member, this node among them; `addresses`: where
+        each is dialled.
+        """
         settings, node = self._settings, self._node
         links = {one["id"]: one for one in self._network.document()}
         places = tuple(node.acceptor.mark(row).hrs for row in self._opened.rows)
@@ -237,7 +248,9 @@ def _watermark_document(mark: Watermark) -> WatermarkReport:
 
 
 def _last_sign_state(signed: Watermark) -> LastSignState:
-    """Show the last signed state as the Go CometKMS does: signature and signbytes are left out when empty."""
+    """Show the last signed state as the Go CometKMS does: signature and signbytes are
+    left out when empty.
+    """
     document = LastSignState(height=signed.hrs.height, round=signed.hrs.round, step=signed.hrs.step)
     if signed.signature:
         document["signature"] = base64.b64encode(signed.signature).decode()

@@ -1,10 +1,12 @@
-"""What is asked for, by the signer and by the members' signers: each reservation, until a majority holds its bytes or none can. Sans-I/O.
+"""What is asked for, by the signer and by the members' signers: each reservation, until a majority
+holds its bytes or none can. Sans-I/O.
 
     signer ── Reserve ──▶ Proposer ── own promise, synced ── Promise ──▶ others
     signer ◀─ Permit ──── a majority holds exactly these bytes ◀── Promised ──┘
 
-A reservation under way is on one side, here or on the fast path. When anything unusual happens to one that waits there, it is taken over
-and every member is asked again. This is safe: an accept is never withdrawn, so asking twice only costs a message.
+A reservation under way is on one side, here or on the fast path. When anything unusual happens to
+one that waits there, it is taken over and every member is asked again. This is safe: an accept is
+never withdrawn, so asking twice only costs a message.
 """
 
 from collections.abc import Callable
@@ -26,20 +28,23 @@ from cometkms.store.promise_store import PromiseStore
 from cometkms.wire.peer_messages import Promise, Promised, RowMark
 from cometkms.wire.queue_messages import PermitGranted, Reserve, ReserveRefused
 
-_HOT_PATIENCE_NS: Final = 50_000_000  # then this module asks for it, and sees what stands in the way
+# then this module asks for it, and sees what stands in the way
+_HOT_PATIENCE_NS: Final = 50_000_000
 _STUCK_AFTER_TTLS: Final = 2  # a request without answers for so long is let go of
 
 
 def _why_not_proposed(*, urgent: bool, leads: bool, ready: bool) -> Refusal | None:
-    """Whether this node proposes what its signer asks for: None, or why not. `leads`: holds the lease; `ready`: may promise now.
+    """Whether this node proposes what its signer asks for: None, or why not. `leads`: holds the
+    lease; `ready`: may promise now.
 
     | the signer asks …                                     | this node leads | it does not lead                         |
     |-------------------------------------------------------|-----------------|------------------------------------------|
     | for a validator's connection, or an agent's first try | proposes        | refuses: NOT_LEADER                      |
     | urgently: an agent was answered nowhere else          | proposes        | proposes, if it may promise itself       |
 
-    Who proposes has no part in safety: a permit is a majority's promises for exactly these bytes, whoever counts them (rule 3), and the
-    models let any node propose anything at any time. The lead is what normally keeps two nodes from proposing at once.
+    Who proposes has no part in safety: a permit is a majority's promises for exactly these bytes,
+    whoever counts them (rule 3), and the models let any node propose anything at any time. The lead
+    is what normally keeps two nodes from proposing at once.
     """
     if ready and (leads or urgent):
         return None
@@ -49,7 +54,9 @@ def _why_not_proposed(*, urgent: bool, leads: bool, ready: bool) -> Refusal | No
 
 
 class Reservations:
-    """Carry each of the signer's reservations to a permit or a refusal, and promise what other members carry."""
+    """Carry each of the signer's reservations to a permit or a refusal, and promise what other
+    members carry.
+    """
 
     lead: Lead
 
@@ -71,7 +78,10 @@ class Reservations:
         clock: Callable[[], float],
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain. `number()`: of a request to the members. `ttl_s`: of the lease."""
+        """`rows`: the store's row of each configured chain.
+
+        `number()`: of a request to the members. `ttl_s`: of the lease.
+        """
         self.sync_ns = Histogram()  # this node's own promises, for itself or a member
         self.round_trip_ns = Histogram()
         self.asked_at = -1e9
@@ -193,7 +203,10 @@ class Reservations:
         return request_id if self._roster.send(member, request) else None
 
     def on_promise(self, member: str, asked: Promise) -> None:
-        """Another node's proposal: rule, sync, answer. Raises: ProtocolError for bytes that are not canonical."""
+        """Another node's proposal: rule, sync, answer.
+
+        Raises: ProtocolError for bytes that are not canonical.
+        """
         refusal, mark = self._promise(asked)
         reason = refusal.reason if refusal is not None else Reason.NONE
         seq, incarnation = self._store.seq, self._store.header.incarnation
@@ -292,7 +305,9 @@ class Reservations:
         return bool(self._pending) or bool(self._hot.waiting(0))
 
     def look(self) -> bool:
-        """Take over what waits for long on the fast path, and let go of what nobody answers; whether there was any of the latter."""
+        """Take over what waits for long on the fast path, and let go of what nobody answers;
+        whether there was any of the latter.
+        """
         for row in self._hot.waiting(_HOT_PATIENCE_NS):
             self._take_over(row)
         now, stuck = self._clock(), False

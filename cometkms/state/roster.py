@@ -1,4 +1,5 @@
-"""The other members, as this process knows them: whom to let in, what each says of itself, what its word bears. Sans-I/O.
+"""The other members, as this process knows them: whom to let in, what each says of itself, what its
+word bears. Sans-I/O.
 
 hello ──▶ the same cluster? ──▶ the same epoch and store? ──▶ connected ──▶ its life is told: able to take over
              │ no                   │ no
@@ -49,7 +50,8 @@ _BEAT_MAX_BYTES: Final = 512  # a heartbeat of the replicated log has about 100
 class Epoch:
     """The list of members that counts now, and this node's place in it.
 
-    The digest is that of the number, the ids and the identity keys. `keys` are the members' identity keys, and `sign` signs with this node's.
+    The digest is that of the number, the ids and the identity keys. `keys` are the members'
+    identity keys, and `sign` signs with this node's.
     """
 
     me: str
@@ -113,7 +115,11 @@ class Member:
         return Reach(told) if told in set(Reach) else Reach.UNKNOWN
 
     def heard_again(self, untrusted: bytes) -> PeerMessage:
-        """decode(). The same bytes say the same: the heartbeats of an idle cluster are the same bytes for hours. Raises: ProtocolError."""
+        """decode().
+
+        The same bytes say the same: the heartbeats of an idle cluster are the same bytes for hours.
+        Raises: ProtocolError.
+        """
         if untrusted != self.heard[0]:
             message = decode(untrusted)
             if not isinstance(message, Raft) or len(untrusted) > _BEAT_MAX_BYTES:
@@ -129,7 +135,9 @@ class Member:
 
 
 def _why_not_ours(epoch: Epoch, nonce: int, member: str, hello: Hello) -> Why | None:
-    """What tells another cluster, another list of members or this very process from a member's process."""
+    """What tells another cluster, another list of members or this very process from a
+    member's process.
+    """
     if hello.node != member:
         return Why(PeerCode.NAME, f"a node that calls itself {hello.node!r} has the identity of {member!r}")
     if hello.nonce == nonce:
@@ -154,7 +162,9 @@ def _facts_in(state: NodeState, facts: Facts) -> Facts:
 
 
 class Roster:
-    """Know each other member: let it in or say why not, hold its settings against this node's, and say what it can do now."""
+    """Know each other member: let it in or say why not, hold its settings against this node's, and
+    say what it can do now.
+    """
 
     membership: Membership
 
@@ -170,7 +180,10 @@ class Roster:
         clock: Callable[[], float],
         log: Logger,
     ) -> None:
-        """`rows`: the store's row of each configured chain. `facts`: what the others are told of this node's settings."""
+        """`rows`: the store's row of each configured chain.
+
+        `facts`: what the others are told of this node's settings.
+        """
         self.facts = make_facts({**dict(facts), RENEWAL_FACT: RENEWAL})
         self._hot: HotPath = PureHotPath()
         self._epoch = epoch
@@ -198,7 +211,10 @@ class Roster:
         return self._outside.send(member, self.members[member].said_again(payload))
 
     def heard(self, member: str, untrusted: bytes) -> PeerMessage:
-        """What a connected member says. Raises: ProtocolError for no message, or a promise or an accept that its store cannot make."""
+        """What a connected member says.
+
+        Raises: ProtocolError for no message, or a promise or an accept that its store cannot make.
+        """
         known = self.members[member]
         message = known.heard_again(untrusted)
         known.heard_at = self._clock()
@@ -281,7 +297,10 @@ class Roster:
         return None
 
     def on_unlisted(self, hello: Hello, address: str) -> Why:
-        """A node that holds the key and is not in the list here: why it is refused. One node alone signs no more (rule 9)."""
+        """A node that holds the key and is not in the list here: why it is refused.
+
+        One node alone signs no more (rule 9).
+        """
         epoch = self._epoch
         theirs = ", ".join(hello.members)
         if len(epoch.members) > 1:
@@ -289,7 +308,8 @@ class Roster:
                 PeerCode.UNLISTED,
                 f"{hello.node!r} is not in the peer list of {epoch.me!r} ({', '.join(epoch.members)}); its own list has {theirs}",
             )
-        if dict(hello.facts).get(LIFE_FACT) == SEALED:  # one that was taken out when this node stayed, and that runs on
+        # one that was taken out when this node stayed, and that runs on
+        if dict(hello.facts).get(LIFE_FACT) == SEALED:
             return Why(
                 PeerCode.UNLISTED,
                 f"{epoch.me!r} is alone, in epoch {epoch.number}; {hello.node!r} is sealed in epoch {hello.epoch} of {theirs}",
@@ -311,7 +331,11 @@ class Roster:
         )
 
     def on_connected(self, member: str) -> bool:
-        """Both hellos were accepted. Whether the connection may stay: not where another store was recorded while the hellos crossed."""
+        """Both hellos were accepted.
+
+        Whether the connection may stay: not where another store was recorded while the
+        hellos crossed.
+        """
         if not self.membership.is_current(member):
             self._outside.disconnect(member, f"another store stands for {member} now")
             return False
@@ -340,7 +364,9 @@ class Roster:
         return max(self.members[member].seq, self._hot.seq_of(member))
 
     def _take_word(self, member: str, incarnation: Incarnation, seq: int, what: str) -> None:
-        """Raises: ProtocolError for a promise or accept of an earlier store, or a step of the seq that no promises make."""
+        """Raises: ProtocolError for a promise or accept of an earlier store, or a step of the seq
+        that no promises make.
+        """
         self.membership.check_bears(member, incarnation, what)
         known = self.members[member]
         if not believable_seq(self.seq_of(member), seq):
@@ -369,7 +395,9 @@ class Roster:
     # --- what it says of itself ---
 
     def tell_facts(self, facts: Facts) -> None:
-        """This node's facts changed: the connected members hear of it, the others in the next hello."""
+        """This node's facts changed: the connected members hear of it, the others in
+        the next hello.
+        """
         self.facts = facts
         for member, known in self.members.items():
             self._compare(member, known)

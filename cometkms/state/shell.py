@@ -1,4 +1,6 @@
-"""What the shell around a node does for it: the process's queues, sockets and files, or the simulation's."""
+"""What the shell around a node does for it: the process's queues, sockets and files, or the
+simulation's.
+"""
 
 from typing import Protocol, Unpack
 
@@ -45,7 +47,9 @@ class Outside(Protocol):
         ...
 
     def signer_beat(self) -> int:
-        """A number that changes whenever the signer's loop beats; 0: its process has not beaten yet."""
+        """A number that changes whenever the signer's loop beats; 0: its process has
+        not beaten yet.
+        """
         ...
 
     def validator_reached(self) -> bool | None:
@@ -57,5 +61,7 @@ class Outside(Protocol):
         ...
 
     def happened(self, what: EventKind, **fields: Unpack[EventFields]) -> None:
-        """Something rare that operators want to see, with its time; EventKind says which fields each kind has."""
+        """Something rare that operators want to see, with its time; EventKind says which fields
+        each kind has.
+        """
         ...

@@ -1,4 +1,5 @@
-"""The newest verified signature of each row, wherever it was learned of, and its way into the replicated sign state (rule 6).
+"""The newest verified signature of each row, wherever it was learned of, and its way into the
+replicated sign state (rule 6).
 
     signer ── Signed ──▶ ┌───────────────┐ ──▶ the state file, the signer's marks
     state file, log ───▶ │ verified here │ ──▶ the acceptor, which then forbids what contradicts it
@@ -42,12 +43,16 @@ class Lead(Protocol):
         ...
 
     def replicate(self, key: bytes, mark: Watermark) -> None:
-        """Give a signature to the replicated log, or show it to the members where this node does not lead."""
+        """Give a signature to the replicated log, or show it to the members where this
+        node does not lead.
+        """
         ...
 
 
 class Signatures:
-    """Keep the newest verified signature (or burnt place of the state file) of each row, and replicate it when it is quiet."""
+    """Keep the newest verified signature (or burnt place of the state file) of each row, and
+    replicate it when it is quiet.
+    """
 
     lead: Lead
 
@@ -73,14 +78,18 @@ class Signatures:
         self._numbers = {row_key(row): number for number, row in enumerate(store.rows)}
         self._false_marks_of: set[int] = set()  # rows of which the log was told
         self._unreplicated: dict[int, float] = {}
-        self._replicated: dict[int, int] = {}  # the height of what this node last gave to the log, by row
+        # the height of what this node last gave to the log, by row
+        self._replicated: dict[int, int] = {}
 
     def of(self, row: int) -> Watermark:
         """The last place of a row with a verified signature (or a burnt one from its state file)."""
         return self._newest.get(row, Watermark())
 
     def attach(self, hot: HotPath) -> None:
-        """From now on nothing is plain on the fast path at or below what was signed or burnt. The acceptor tells it the rest."""
+        """From now on nothing is plain on the fast path at or below what was signed or burnt.
+
+        The acceptor tells it the rest.
+        """
         for row, mark in self._newest.items():
             hot.raise_floor(row, mark.hrs)
 
@@ -96,7 +105,9 @@ class Signatures:
     # --- learning of one ---
 
     def verifies(self, row: Row, mark: Watermark) -> bool:
-        """Whether the mark is a true signature of the row's key, for its chain, at the place it names."""
+        """Whether the mark is a true signature of the row's key, for its chain, at the
+        place it names.
+        """
         if not mark.signature or not mark.sign_bytes:
             return False
         try:
@@ -115,14 +126,19 @@ class Signatures:
             self._take(row, mark)
 
     def on_made(self, row: int, mark: Watermark) -> None:
-        """The signer made it with a permit of this cluster: it needs no second check before it goes to the log."""
+        """The signer made it with a permit of this cluster: it needs no second check
+        before it goes to the log.
+        """
         if self._is_news(row, mark):
             self._take(row, mark)
             self._outside.on_signed(row, mark)
             self._unreplicated.setdefault(row, self._clock())
 
     def on_shown(self, row: int, mark: Watermark) -> None:
-        """A member shows it. A leader puts it into the log: who made it may not have led, and could only show it."""
+        """A member shows it.
+
+        A leader puts it into the log: who made it may not have led, and could only show it.
+        """
         if self._learn(row, mark) and self.lead.leads_log:
             self._unreplicated.setdefault(row, self._clock())
 
@@ -133,7 +149,9 @@ class Signatures:
             self._learn(number, mark)
 
     def believes(self, key: bytes, mark: Watermark) -> bool:
-        """Whether a mark of the replicated sign state is a true signature of the row with that key, which this node knows."""
+        """Whether a mark of the replicated sign state is a true signature of the row with that key,
+        which this node knows.
+        """
         number = self._numbers.get(key)
         if number is None:
             return False
@@ -183,8 +201,10 @@ class Signatures:
                 self._unreplicated.setdefault(row, self._clock())
 
     def replicate(self, quiet_s: float) -> None:
-        """Newest signatures into the log, when no request is near: a burst does not pay for it, but what the members find plausible is to
-        keep up with it (rule 13). Who does not lead shows them instead. `quiet_s`: since the last request."""
+        """Newest signatures into the log, when no request is near: a burst does not pay for it, but
+        what the members find plausible is to keep up with it (rule 13). Who does not lead shows
+        them instead. `quiet_s`: since the last request.
+        """
         now = self._clock()
         for row, since in tuple(self._unreplicated.items()):
             height = self._newest[row].hrs.height

@@ -1,11 +1,14 @@
-"""When the state process looks at its node again: after the node's idle time, or at once when it is kicked.
+"""When the state process looks at its node again: after the node's idle time, or at
+once when it is kicked.
 
-The time for which a tick is set is kept here and not asked of the event loop: uvloop answers `call_later` with a handle that does not know
-its time (`when()`) where the delay is shorter than half a millisecond, and a leader far behind asks for none at all.
+The time for which a tick is set is kept here and not asked of the event loop: uvloop answers
+`call_later` with a handle that does not know its time (`when()`) where the delay is shorter than
+half a millisecond, and a leader far behind asks for none at all.
 
-The loop's timers have whole milliseconds, and its clock says the one that has begun: a timer may end more than a millisecond early. The look
-then finds nothing to do, and the next one follows a millisecond later: of a leader's 55 wake-ups a second five were that. So a long delay
-ends in the millisecond behind the one that it is meant for.
+The loop's timers have whole milliseconds, and its clock says the one that has begun: a timer may
+end more than a millisecond early. The look then finds nothing to do, and the next one follows a
+millisecond later: of a leader's 55 wake-ups a second five were that. So a long delay ends in the
+millisecond behind the one that it is meant for.
 """
 
 import asyncio
@@ -23,7 +26,10 @@ class Ticks:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, *, step: Callable[[], object], idle_for_s: Callable[[], float]
     ) -> None:
-        """`step`: looks at the node. `idle_for_s`: seconds for which nothing needs a look afterwards, as far as the node knows."""
+        """`step`: looks at the node.
+
+        `idle_for_s`: seconds for which nothing needs a look afterwards, as far as the node knows.
+        """
         self._loop = loop
         self._step = step
         self._idle_for_s = idle_for_s

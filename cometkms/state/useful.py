@@ -1,4 +1,6 @@
-"""Whether this node is of use as a leader: its signer lives, and reaches a validator. Else it hands over. Sans-I/O.
+"""Whether this node is of use as a leader: its signer lives, and reaches a validator.
+
+Else it hands over. Sans-I/O.
 
 | while it leads …                                                | it …                                                            |
 |-----------------------------------------------------------------|-----------------------------------------------------------------|
@@ -8,10 +10,12 @@
 | no validator is connected for UNREACHED_S                       | says so, and hands over to a member that reaches one, or that   |
 |                                                                 | has not said that it does not                                   |
 
-Neither measure may circle. Silence is counted in steps of this process's own loop, each of SIGNER_STEP_S at most: what holds up the whole
-machine holds up this loop, too, and counts little. Each handover for silence doubles the bound for SIGNER_CALM_S. A member that did not
-reach a validator says so for a while that doubles, so that with a validator that is down every member leads once, and then the last one
-stays. Nothing here touches a promise: a wrong guess costs a change of leaders.
+Neither measure may circle. Silence is counted in steps of this process's own loop, each
+of SIGNER_STEP_S at most: what holds up the whole machine holds up this loop, too, and
+counts little. Each handover for silence doubles the bound for SIGNER_CALM_S. A member
+that did not reach a validator says so for a while that doubles, so that with a
+validator that is down every member leads once, and then the last one stays. Nothing
+here touches a promise: a wrong guess costs a change of leaders.
 """
 
 from collections.abc import Callable
@@ -56,10 +60,11 @@ class Cause(StrEnum):
 class UsefulPorts:
     """What the node around it knows and does.
 
-    beat(): the signer's last heartbeat, a number that changes with each; 0 for a process that has not beaten yet. reached(): whether a
-    validator is connected here; None where that is not known. able(): members that could lead now. says(member): its own Reach.
-    hand_over(member or None): whether it begins now. replace_signer(): ask for a new process in the place of one that does not move.
-    tell(reach): to the members. happened(cause, to): for the operator.
+    beat(): the signer's last heartbeat, a number that changes with each; 0 for a process that has
+    not beaten yet. reached(): whether a validator is connected here; None where that is not known.
+    able(): members that could lead now. says(member): its own Reach. hand_over(member or None):
+    whether it begins now. replace_signer(): ask for a new process in the place of one that does not
+    move. tell(reach): to the members. happened(cause, to): for the operator.
     """
 
     beat: Callable[[], int]
@@ -73,7 +78,9 @@ class UsefulPorts:
 
 
 class Usefulness:
-    """Looked at from the state process's loop while the node leads, and now and then when it does not."""
+    """Looked at from the state process's loop while the node leads, and now and then
+    when it does not.
+    """
 
     def __init__(self, *, ports: UsefulPorts, clock: Callable[[], float], log: Logger) -> None:
         """`clock`: monotonic seconds."""
@@ -133,7 +140,8 @@ class Usefulness:
         if handed:
             self._count(cause, "")
         if beat and not self._replaced and (handed or self._silent_s >= SIGNER_REPLACE_S):
-            # Its connections must close, or the validators wait for it; and when it goes on, it must not be in the way.
+            # Its connections must close, or the validators wait for it; and when it goes on, it
+            # must not be in the way.
             self._replaced = True
             self._bound_s = min(self._bound_s * 2, SIGNER_SILENT_MAX_S)
             self._calm_at = now + SIGNER_CALM_S

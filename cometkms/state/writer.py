@@ -1,9 +1,9 @@
-"""Who writes beside the keys for the state process, which may not: a process that can replace the state files and born.json, and
-is asked for nothing else.
+"""Who writes beside the keys for the state process, which may not: a process that can replace the
+state files and born.json, and is asked for nothing else.
 
-The process that faces the other nodes neither reads, replaces nor removes a key file, though its state files lie beside them. What it
-asks for is checked like a stranger's word: strictly decoded, of the configured chain, with a signature that verifies, never lower than
-what was written before.
+The process that faces the other nodes neither reads, replaces nor removes a key file, though its
+state files lie beside them. What it asks for is checked like a stranger's word: strictly decoded,
+of the configured chain, with a signature that verifies, never lower than what was written before.
 
     asked     which chain 1 | the state file's content          or   255 | epoch, decimal | , and for whom it is sealed: id,id,…
     answered  +, it is durable   or   what went wrong: S, a write failed; I, no honest process asks that; then words
@@ -42,7 +42,9 @@ _EPOCH_MAX: Final = (1 << 63) - 1
 
 
 def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode, core: Core) -> "StateWriter":
-    """Fork it, before the caller shuts itself off. It keeps another node out of the home as long as it lives. `shut`: the key files.
+    """Fork it, before the caller shuts itself off.
+
+    It keeps another node out of the home as long as it lives. `shut`: the key files.
 
     Raises: HardeningError, StateError.
     """
@@ -135,7 +137,9 @@ class StateWriter:
     """The state process's side. Blocking; of any thread."""
 
     def __init__(self, helper: Helper, following: tuple[str, ...] = ()) -> None:
-        """`following`: for whom the home's epoch is sealed, by its born.json; () when it does not say."""
+        """`following`: for whom the home's epoch is sealed, by its born.json; () when
+        it does not say.
+        """
         self.following = following
         self.measures = helper.measures
         self.pid = helper.pid
@@ -143,11 +147,15 @@ class StateWriter:
         self._lock = threading.Lock()
 
     def write(self, which: int, mark: Watermark) -> None:
-        """Replace the state file of the chain with that number. Raises: StoreFailure, InvariantError."""
+        """Replace the state file of the chain with that number.
+
+        Raises: StoreFailure, InvariantError.
+        """
         self._ask(bytes([which]) + state_file.encode(mark))
 
     def write_born(self, epoch: int, following: tuple[str, ...] = ()) -> None:
-        """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these.
+        """Say beside every state file that this node was born here; `following`: and that its epoch
+        is sealed for these.
 
         Raises: StoreFailure, InvariantError.
         """

@@ -1,9 +1,12 @@
-"""One process of a node's id and key on a machine, wherever its home is: a copy of a home that is started beside it is noticed.
+"""One process of a node's id and key on a machine, wherever its home is: a copy of a home that is
+started beside it is noticed.
 
-The home's own lock (lock.py) is of one directory; a copy has another. So a name in the kernel is taken, too: an abstract unix socket,
-which goes with the process that holds it and leaves nothing on a disk. The name is made from the cluster's secret: nobody who does
-not hold the key can take it first and so keep the node from starting. It is the machine's, or the container's: two containers do not
-see each other's, and neither do two machines. There the other members notice (rule 11), if the copy meets them.
+The home's own lock (lock.py) is of one directory; a copy has another. So a name in the kernel is
+taken, too: an abstract unix socket, which goes with the process that holds it and leaves nothing on
+a disk. The name is made from the cluster's secret: nobody who does not hold the key can take it
+first and so keep the node from starting. It is the machine's, or the container's: two containers do
+not see each other's, and neither do two machines. There the other members notice (rule 11), if the
+copy meets them.
 """
 
 import errno
@@ -22,7 +25,9 @@ def name_of(secret: bytes, node_id: str) -> str:
 
 
 def take_name(secret: bytes, node_id: str) -> socket.socket | None:
-    """Hold the name as long as the socket is open; children inherit it. None where the kernel gives no such names.
+    """Hold the name as long as the socket is open; children inherit it.
+
+    None where the kernel gives no such names.
 
     Raises: BusyError when another process of this machine holds it.
     """

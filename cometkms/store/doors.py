@@ -1,7 +1,9 @@
-"""Before a node starts: can others write what it relies on? Whoever can swap a key, a setting or a promise need not break in.
+"""Before a node starts: can others write what it relies on? Whoever can swap a key, a setting or a
+promise need not break in.
 
-Looked at: the home, priv/, data/, data/<id> and what lies there by name, config.toml, the key, state and passphrase files where they are,
-and the directories that those are in, also behind links (a Kubernetes secret is a link to ..data/NAME, and ..data one to a directory).
+Looked at: the home, priv/, data/, data/<id> and what lies there by name, config.toml, the key,
+state and passphrase files where they are, and the directories that those are in, also behind links
+(a Kubernetes secret is a link to ..data/NAME, and ..data one to a directory).
 
 | a place may be …                      | accepted when                                                                            |
 |---------------------------------------|------------------------------------------------------------------------------------------|
@@ -42,8 +44,9 @@ class Me:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the directory around one. above: a directory
-    of which only what lies far below it is relied on."""
+    """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the
+    directory around one. above: a directory of which only what lies far below it is relied on.
+    """
 
     path: Path
     mode: int
@@ -62,7 +65,10 @@ class Place:
 def check_doors(
     home: Path, node_id: str, files: Sequence[Path], secrets: Sequence[Path], accounts: Iterable[int] = ()
 ) -> None:
-    """`files`: state files and the like; `secrets`: keys and passphrases. Raises: HardeningError naming each place and its cure."""
+    """`files`: state files and the like; `secrets`: keys and passphrases.
+
+    Raises: HardeningError naming each place and its cure.
+    """
     data = home / "data" / node_id
     plain = [home, home / "data", data, data / "promises", data / "raft", home / "config.toml", home / "cmkms.lock"]
     hidden = [home / "priv", home / "priv" / "cluster.key", home / "priv" / "identity_key.json"]
@@ -87,7 +93,8 @@ def check_doors(
 
 
 def check_keys_are_the_homes(home: Path, keys: Sequence[Path]) -> None:
-    """Where root works in a home of somebody else's, who chooses in it which key signs for whom: only a key of that home, or of theirs.
+    """Where root works in a home of somebody else's, who chooses in it which key signs for whom:
+    only a key of that home, or of theirs.
 
     Raises: HardeningError naming each other one.
     """
@@ -124,7 +131,9 @@ def _above(paths: Iterable[Path]) -> list[Path]:
 
 
 def look_at(path: Path, *, secret: bool, above: bool = False) -> Place | None:
-    """Look at a path, and return None where there is nothing, or nothing that this process may look at."""
+    """Look at a path, and return None where there is nothing, or nothing that this
+    process may look at.
+    """
     try:
         found = path.stat()
         read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)

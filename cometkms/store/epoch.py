@@ -1,12 +1,16 @@
-"""Epochs: who the members are changes only by a step that no order of mistakes turns into two majorities (rule 10).
+"""Epochs: who the members are changes only by a step that no order of mistakes turns into two
+majorities (rule 10).
 
-    seal     on a majority of the old members: their stores promise nothing more, ever, name who follows, and say where they stood
-    begin    on a majority of those who follow, stopped: a new store at the maxima of a majority's seals, burnt unless signed
+    seal     on a majority of the old members: their stores promise nothing more, ever, name who
+             follows, and say where they stood
+    begin    on a majority of those who follow, stopped: a new store at the maxima of a majority's
+             seals, burnt unless signed
 
-Whatever the old epoch signed is durable on a majority of it, so every majority of seals shows it, if no store was an old copy
-(rules/epoch.py). A seal is bound to the members of the next epoch, in the sealed store itself: the same seals never begin two. A new store
-takes the old one's place in one step, with a replicated log of its own. A member that has begun and lost its store recovers; it never
-begins again. One node that grows to three is such a step from a majority of one.
+Whatever the old epoch signed is durable on a majority of it, so every majority of seals shows it,
+if no store was an old copy (rules/epoch.py). A seal is bound to the members of the next epoch, in
+the sealed store itself: the same seals never begin two. A new store takes the old one's place in
+one step, with a replicated log of its own. A member that has begun and lost its store recovers; it
+never begins again. One node that grows to three is such a step from a majority of one.
 """
 
 import base64
@@ -60,8 +64,9 @@ _TEXT_MAX_BYTES: Final = 128 << 10  # 64 rows
 class Seal:
     """Where a member stood when it stopped promising for ever.
 
-    `following`: the members of the next epoch, sorted; no others may begin from it. `incarnation`: which of its member's stores was sealed;
-    `known`: what that store had recorded of the others' (rule 15).
+    `following`: the members of the next epoch, sorted; no others may begin from it.
+    `incarnation`: which of its member's stores was sealed; `known`: what that store had
+    recorded of the others' (rule 15).
     """
 
     node: str
@@ -76,7 +81,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What begin() made. `doubt`: why a height had to be burnt; "" when the seals vouch for themselves."""
+    """What begin() made.
+
+    `doubt`: why a height had to be burnt; "" when the seals vouch for themselves.
+    """
 
     epoch: int
     marks: tuple[tuple[Row, Watermark], ...]
@@ -194,9 +202,12 @@ def following_of(untrusted: str) -> tuple[str, ...]:
 
 
 def binding(header: Header, following: tuple[str, ...], *, strict: bool = False) -> bytes:
-    """What the header of a store that is sealed for these members holds. Raises: StateError when it cannot be sealed for them.
+    """What the header of a store that is sealed for these members holds.
 
-    Once sealed it stays so, for the same members only: else one seal would begin two epochs. `strict`: strict_start, see standing_for().
+    Raises: StateError when it cannot be sealed for them.
+
+    Once sealed it stays so, for the same members only: else one seal would begin two epochs.
+    `strict`: strict_start, see standing_for().
     """
     if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
         raise StateError(
@@ -228,17 +239,21 @@ def binding(header: Header, following: tuple[str, ...], *, strict: bool = False)
 
 
 def _heard_by_majority(header: Header, *, strict: bool) -> int:
-    """How many others must be heard before a store takes another's place on the operator's word, as in membership: of them, it is a majority."""
+    """How many others must be heard before a store takes another's place on the operator's word, as
+    in membership: of them, it is a majority.
+    """
     return len(header.members) - 1 if strict else quorum_of(len(header.members)) - 1
 
 
 def standing_for(header: Header, others: Sequence[Seal], following: tuple[str, ...], *, strict: bool = False) -> Header:
-    """The header of a stopped node's store, as it stands for its member by what the others' seals say of that one.
+    """The header of a stopped node's store, as it stands for its member by what the others' seals
+    say of that one.
 
-    Who is sealed records nothing more: what a seal says is that member's last word, and as good as meeting it. So a store that the operator
-    recovered takes its incarnation above what the seals of a majority (this node counted; with `strict` of all) have recorded; with fewer of
-    them it stays as it is. Raises: StateError for seals of another change, or that have recorded a later store of this member: its seal
-    would be refused for ever.
+    Who is sealed records nothing more: what a seal says is that member's last word, and as good as
+    meeting it. So a store that the operator recovered takes its incarnation above what the seals of
+    a majority (this node counted; with `strict` of all) have recorded; with fewer of them it stays
+    as it is. Raises: StateError for seals of another change, or that have recorded a later store of
+    this member: its seal would be refused for ever.
     """
     if header.state is not NodeState.COMPLETE:
         return header
@@ -284,11 +299,12 @@ def sealed_header(header: Header, following: tuple[str, ...], *, confirmed: bool
 def seal(
     files: NodeFiles, core: Core, following: tuple[str, ...], others: Sequence[Seal] = (), *, strict: bool = False
 ) -> Seal:
-    """A stopped node promises nothing more in its epoch, and `following` alone may begin the next; durable on return. Again: the same seal.
+    """A stopped node promises nothing more in its epoch, and `following` alone may begin the next;
+    durable on return. Again: the same seal.
 
-    `others`: the seals of other members that are there already, and `strict`: strict_start, see standing_for().
-    Raises: StateError (another node's store, one that does not know what it promised, or is sealed for others), BusyError (the node
-    runs), StoreFailure.
+    `others`: the seals of other members that are there already, and `strict`: strict_start, see
+    standing_for(). Raises: StateError (another node's store, one that does not know what it
+    promised, or is sealed for others), BusyError (the node runs), StoreFailure.
     """
     store = PromiseStore.open(files.store_path)
     try:
@@ -304,7 +320,8 @@ def seal(
                 cure="seal the others; this node, started, recovers first",
             )
         standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
-        # Sealed while it ran, it follows what the others sign on until a majority is sealed: then its state file is ahead, and nothing is lost.
+        # Sealed while it ran, it follows what the others sign on until a majority is sealed: then
+        # its state file is ahead, and nothing is lost.
         vouched = header.state is NodeState.SEALED and header.confirmed and len(header.members) > 1
         marks = []
         for number, row in enumerate(store.rows):
@@ -333,11 +350,12 @@ def begin(
     *,
     heights: Heights | None = None,
 ) -> Begun:
-    """This node's store of the next epoch, with the members of `files`: it takes the place of the old one in one step.
+    """This node's store of the next epoch, with the members of `files`: it takes the place of the
+    old one in one step.
 
-    `heights`: every height up to them is burnt, on the operator's word.
-    Raises: StateError unless the seals are a majority of one epoch's, for exactly these members, vouch for all that was signed or a height is
-    given, and this node never began in that epoch; BusyError; StoreFailure.
+    `heights`: every height up to them is burnt, on the operator's word. Raises: StateError unless
+    the seals are a majority of one epoch's, for exactly these members, vouch for all that was
+    signed or a height is given, and this node never began in that epoch; BusyError; StoreFailure.
     """
     old = _agree(seals)
     epoch = old.epoch + 1
@@ -363,7 +381,8 @@ def begin(
     if heights is not None:
         heights.check(row.chain_id for row in known)
     burnt = {row: burnt_up_to(heights.of(row.chain_id)) if heights is not None else Watermark() for row in known}
-    whole = {chain.row: chain.row for chain in files.chains}  # with the key that its signatures verify with
+    # with the key that its signatures verify with
+    whole = {chain.row: chain.row for chain in files.chains}
     rows = tuple(
         (row, max(_highest(whole.get(row, row), shown, core), burnt[row], key=lambda mark: mark.hrs)) for row in known
     )
@@ -383,7 +402,10 @@ def begin(
 
 
 def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
-    """What this node's own store of an earlier epoch holds. Raises: StateError for a node that must recover instead of beginning."""
+    """What this node's own store of an earlier epoch holds.
+
+    Raises: StateError for a node that must recover instead of beginning.
+    """
     epoch = old.epoch + 1
     known = read_epoch(files)
     if not files.store_path.exists():
@@ -436,7 +458,10 @@ def _replace_store(
     header: Header,
     rows: list[tuple[Row, Watermark]],
 ) -> None:
-    """The old store is in its place until the new one is, whatever is interrupted. Raises: StateError, BusyError, StoreFailure."""
+    """The old store is in its place until the new one is, whatever is interrupted.
+
+    Raises: StateError, BusyError, StoreFailure.
+    """
     path = files.store_path
     begun, kept = path.with_name(f"{path.name}.begun"), path.with_name(f"{path.name}.epoch-{ended}")
     journal = path.with_name(JOURNAL_NAME)
@@ -460,10 +485,12 @@ def _replace_store(
 def promised(
     files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None = None
 ) -> Watermark:
-    """The highest place of a chain that was ever promised, burnt unless signed: for a signer that takes over. The node must be stopped.
+    """The highest place of a chain that was ever promised, burnt unless signed: for a signer that
+    takes over. The node must be stopped.
 
-    One node alone knows it; of several a majority that is sealed does, this one counted in where its own store is sealed. `min_height`: at
-    least that height, burnt, on the operator's word. Raises: StateError with the cure; BusyError; StoreFailure.
+    One node alone knows it; of several a majority that is sealed does, this one counted in where
+    its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
+    Raises: StateError with the cure; BusyError; StoreFailure.
     """
     is_told = chain.state_path.exists() or (files.store_path.exists() and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []

@@ -1,7 +1,9 @@
-"""A key that went out to another signer: what that one has signed since is not known here, so nothing is signed here until it is.
+"""A key that went out to another signer: what that one has signed since is not known here, so
+nothing is signed here until it is.
 
-`cmkms export` notes it beside the state file before anything leaves, and a start refuses. What brings the other signer's watermark back
-takes the note away: `cmkms import`, `cmkms state import`, or `cmkms recover` on the operator's word.
+`cmkms export` notes it beside the state file before anything leaves, and a start refuses. What
+brings the other signer's watermark back takes the note away: `cmkms import`, `cmkms state import`,
+or `cmkms recover` on the operator's word.
 """
 
 import json
@@ -19,19 +21,28 @@ _MAX_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What note_export() wrote, and what stood there before: `earlier` None where the key had not gone out."""
+    """What note_export() wrote, and what stood there before: `earlier` None where the
+    key had not gone out.
+    """
 
     state_path: Path
     chain_id: str
     earlier: list[str] | None
 
     def take_back(self) -> None:
-        """The export failed before a key left: what was so before is so now. Raises: StateError, StoreFailure, OSError."""
+        """The export failed before a key left: what was so before is so now.
+
+        Raises: StateError, StoreFailure, OSError.
+        """
         _put(self.state_path, self.chain_id, self.earlier)
 
 
 def note_export(state_path: Path, chain_id: str, kind: str, target: Path) -> Note:
-    """Durable on return. `kind`: whose files they are; `target`: that signer's state file. Raises: StateError, StoreFailure."""
+    """Durable on return.
+
+    `kind`: whose files they are; `target`: that signer's state file. Raises: StateError,
+    StoreFailure.
+    """
     earlier = _read(state_path.parent / EXPORTED_NAME).get(chain_id)
     _put(state_path, chain_id, [kind, str(target)])
     return Note(state_path, chain_id, earlier)

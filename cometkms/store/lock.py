@@ -1,10 +1,12 @@
-"""One node per home: a lock that no child can give up, and that no process of the node outlives unseen.
+"""One node per home: a lock that no child can give up, and that no process of the node
+outlives unseen.
 
-The supervisor holds flock(2) on <home>/cmkms.lock and no child has that open file: LOCK_UN by any process that shares it would end
-the lock for all. Each child opens the file anew, to read, and holds a shared open-file-description lock of its own (the other kind,
-which does not meet flock): it can give up its own only. So does the helper
-that writes beside the keys. A start takes the first and looks for the second, so that an orphan of a supervisor that was killed still keeps
-another node out. Such orphans end by themselves, within moments, so a start waits that long before it refuses.
+The supervisor holds flock(2) on <home>/cmkms.lock and no child has that open file: LOCK_UN by any
+process that shares it would end the lock for all. Each child opens the file anew, to read, and
+holds a shared open-file-description lock of its own (the other kind, which does not meet flock): it
+can give up its own only. So does the helper that writes beside the keys. A start takes the first
+and looks for the second, so that an orphan of a supervisor that was killed still keeps another node
+out. Such orphans end by themselves, within moments, so a start waits that long before it refuses.
 """
 
 import contextlib
@@ -26,7 +28,9 @@ LOCK_NAME = "cmkms.lock"
 _LOCKS: Final = Path("/proc/locks")
 #: struct flock: type, whence, start, length (0: to the end), and a pid that must be 0.
 _FLOCK: Final = struct.Struct("hhqqi4x")
-_PID_BYTES = 16  # more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is written
+# more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is
+# written
+_PID_BYTES = 16
 
 
 def _note(words: str) -> None:
@@ -37,8 +41,9 @@ def _note(words: str) -> None:
 def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
     """Hold <home>/cmkms.lock; the descriptor is this process's alone (share_home).
 
-    The processes of a node whose supervisor was killed are waited for, up to ORPHANS_WAIT_S, and `tell` says so.
-    Raises: BusyError naming the holder's pid; StateError if the home cannot be written.
+    The processes of a node whose supervisor was killed are waited for, up to
+    ORPHANS_WAIT_S, and `tell` says so. Raises: BusyError naming the holder's pid;
+    StateError if the home cannot be written.
     """
     path = home / LOCK_NAME
     try:
@@ -62,13 +67,17 @@ def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
     except BaseException:
         os.close(fd)
         raise
-    with contextlib.suppress(OSError):  # for people only: the lock holds without it, and a full disk takes no pid
+    # for people only: the lock holds without it, and a full disk takes no pid
+    with contextlib.suppress(OSError):
         os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
     return fd
 
 
 def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str], None]) -> None:
-    """Nobody else can begin meanwhile: the caller holds the supervisor's lock. Raises: BusyError, OSError."""
+    """Nobody else can begin meanwhile: the caller holds the supervisor's lock.
+
+    Raises: BusyError, OSError.
+    """
     deadline = time.monotonic() + ORPHANS_WAIT_S
     waiting = False
     while True:
@@ -93,7 +102,9 @@ def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str],
 
 
 def is_locked(home: Path) -> bool:
-    """Whether some process holds the home's lock, by the kernel's list: trying it would be in a starting node's way."""
+    """Whether some process holds the home's lock, by the kernel's list: trying it would be in a
+    starting node's way.
+    """
     try:
         inode = (home / LOCK_NAME).stat().st_ino
         lines = _LOCKS.read_text().splitlines()
@@ -103,7 +114,8 @@ def is_locked(home: Path) -> bool:
 
 
 def share_home(home: Path, inherited: int) -> None:
-    """A child's part, before anything else: it gives `inherited` back, and keeps another node out as long as it lives itself.
+    """A child's part, before anything else: it gives `inherited` back, and keeps another node out
+    as long as it lives itself.
 
     Raises: StateError.
     """
@@ -126,7 +138,8 @@ def hold_home(home: Path) -> None:
     try:
         _own_lock(fd, fcntl.F_RDLCK)
     except OSError as error:
-        # Over NFS both kinds of lock are one: the supervisor's keeps this out, and another node too.
+        # Over NFS both kinds of lock are one: the supervisor's keeps this out, and
+        # another node too.
         os.close(fd)
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise StateError(f"{path} cannot be locked: {os_words(error)}") from error

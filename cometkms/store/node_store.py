@@ -1,4 +1,5 @@
-"""Bring up a node's durable state at start: store, state files and born.json must agree, or the node does not sign.
+"""Bring up a node's durable state at start: store, state files and born.json must agree, or the
+node does not sign.
 
 docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 
@@ -14,10 +15,12 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 
-Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with a signature that verifies, else the
-place is burnt. One of several has signatures of the others in its file, beyond what it promised; two different bytes at one place are
-burnt. One node alone writes its store first: a file that shows what the store lacks says that an old copy of the store was put back, or
-that another signer wrote the file. The file follows up to a second later, so it does not say how far that went: refuse to start.
+Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
+a signature that verifies, else the place is burnt. One of several has signatures of the others in
+its file, beyond what it promised; two different bytes at one place are burnt. One node alone writes
+its store first: a file that shows what the store lacks says that an old copy of the store was put
+back, or that another signer wrote the file. The file follows up to a second later, so it does not
+say how far that went: refuse to start.
 """
 
 import contextlib
@@ -81,7 +84,10 @@ class ChainFiles:
 
 @dataclass(frozen=True, slots=True)
 class NodeFiles:
-    """Where a node keeps its state. `store_path`: data/<id>/promises. `members`: the configured ids, sorted, with this one."""
+    """Where a node keeps its state.
+
+    `store_path`: data/<id>/promises. `members`: the configured ids, sorted, with this one.
+    """
 
     node_id: str
     store_path: Path
@@ -111,11 +117,12 @@ class NodeFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNode:
-    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or burnt) place.
+    """rows[i], signed[i]: the store's row of the i-th configured chain and its last signed (or
+    burnt) place.
 
-    `signed_at`: UNIX seconds when each of `signed` was written into its state file.
-    `ended`: epochs that seals ended here.
-    `adopted`: members that count as read in this recovery, because the operator brought their stores, and those stores' incarnations.
+    `signed_at`: UNIX seconds when each of `signed` was written into its state file. `ended`: epochs
+    that seals ended here. `adopted`: members that count as read in this recovery, because the
+    operator brought their stores, and those stores' incarnations.
     """
 
     store: PromiseStore
@@ -128,7 +135,9 @@ class OpenedNode:
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
-    """Open the store of a node by the table at the head of this module. No file is written before all are read.
+    """Open the store of a node by the table at the head of this module.
+
+    No file is written before all are read.
 
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
@@ -165,7 +174,10 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
 
 
 def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
-    """The state file's mark; bytes without a signature that verifies are not known bytes. Raises: StateError with the cure."""
+    """The state file's mark; bytes without a signature that verifies are not known bytes.
+
+    Raises: StateError with the cure.
+    """
     mark = read_state(files, chain, core)
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         return Watermark(mark.hrs)
@@ -173,7 +185,10 @@ def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark
 
 
 def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
-    """What the state file says. Raises: StateError with the cure, which for a file that is lost depends on what the store knows."""
+    """What the state file says.
+
+    Raises: StateError with the cure, which for a file that is lost depends on what the store knows.
+    """
     try:
         return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
     except state_file.LostFileError as error:
@@ -247,7 +262,9 @@ def _open_or_bear(
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What is still readable of a store: marks, this member's incarnation there, and those of the others."""
+    """What is still readable of a store: marks, this member's incarnation there, and
+    those of the others.
+    """
 
     marks: tuple[tuple[Row, Watermark], ...] = ()
     incarnation: Incarnation = FIRST
@@ -269,7 +286,8 @@ def has_data_of(files: NodeFiles, node_id: str) -> bool:
 
 
 def _epoch_due(files: NodeFiles) -> int:
-    """The epoch in which this home's node takes part if its store is lost: the next, where its own is sealed, for its seal is out for ever.
+    """The epoch in which this home's node takes part if its store is lost: the next, where its own
+    is sealed, for its seal is out for ever.
 
     Raises: StateError where it is sealed for others than the peer list names.
     """
@@ -298,7 +316,10 @@ def _is_of_an_epoch_that_is_over(store: PromiseStore, files: NodeFiles) -> bool:
 
 
 def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) -> tuple[PromiseStore, tuple[str, ...]]:
-    """What this node promised since is lost: as one that lost its store. Raises: StateError for one node alone."""
+    """What this node promised since is lost: as one that lost its store.
+
+    Raises: StateError for one node alone.
+    """
     epoch = _epoch_due(files)
     said = (
         f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
@@ -358,7 +379,9 @@ def _make_directory(path: Path) -> None:
 
 
 def check_store_way(path: Path) -> None:
-    """Whether a store that is not there is not hidden: behind a link to a disk that is not mounted, say. Raises: StateError."""
+    """Whether a store that is not there is not hidden: behind a link to a disk that is not mounted,
+    say. Raises: StateError.
+    """
     try:
         check_way(path.parent)
     except OSError as error:
@@ -399,7 +422,10 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
 
 
 def sealed_error(files: NodeFiles, header: Header) -> StateError:
-    """Make the error of a store that is sealed, with what is to be done there. Raises: StateError for a born.json that cannot be understood."""
+    """Make the error of a store that is sealed, with what is to be done there.
+
+    Raises: StateError for a born.json that cannot be understood.
+    """
     following = read_following(files)
     what = f"{files.store_path}: {sealed_words(header.epoch, files.node_id, following)}"
     if following and files.node_id not in following:
@@ -430,7 +456,8 @@ def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnin
 
 
 def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark) -> None:
-    """Raises: StateError where one node alone has a state file that shows what its store, which is written first, does not hold.
+    """Raises: StateError where one node alone has a state file that shows what its store, which is
+    written first, does not hold.
 
     `in_file` has bytes only with a verified signature.
     """
@@ -453,7 +480,9 @@ def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file
 
 
 def _lacks(held: Watermark, in_file: Watermark) -> bool:
-    """Whether a state file shows a place, or bytes at the store's own place, that the store does not hold."""
+    """Whether a state file shows a place, or bytes at the store's own place, that the
+    store does not hold.
+    """
     if in_file.hrs != held.hrs:
         return in_file.hrs > held.hrs
     return bool(in_file.sign_bytes and held.sign_bytes) and in_file.sign_bytes != held.sign_bytes
@@ -480,7 +509,10 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """What a born.json says. `members` and `following`: () where it does not say; the latter: for what its epoch was sealed here.
+    """What a born.json says.
+
+    `members` and `following`: () where it does not say; the latter: for what its epoch
+    was sealed here.
 
     `ended`: the last epochs that seals ended here.
     """
@@ -493,7 +525,9 @@ class Born:
 
 
 class BornFiles:
-    """Every born.json of a home, read once: later a process may be shut off from reading beside the key."""
+    """Every born.json of a home, read once: later a process may be shut off from
+    reading beside the key.
+    """
 
     def __init__(self, files: NodeFiles) -> None:
         """Raises: StateError for a file that cannot be understood."""
@@ -507,9 +541,11 @@ class BornFiles:
         folders: Mapping[Path, int] | None = None,
         ended: tuple[Ended, ...] = (),
     ) -> None:
-        """Say beside every state file that this node was born here; `following`: and that its epoch is sealed for these.
+        """Say beside every state file that this node was born here; `following`: and that its epoch
+        is sealed for these.
 
-        `folders`: the files' directories, open. `ended`: beside what is known of epochs that did. Raises: StoreFailure.
+        `folders`: the files' directories, open. `ended`: beside what is known of epochs that did.
+        Raises: StoreFailure.
         """
         files = self._files
         for path, known in self._held.items():
@@ -536,7 +572,10 @@ def write_born(
     following: tuple[str, ...] = (),
     ended: tuple[Ended, ...] = (),
 ) -> None:
-    """Write durably beside the state files that this node was born here. Raises: StoreFailure, StateError."""
+    """Write durably beside the state files that this node was born here.
+
+    Raises: StoreFailure, StateError.
+    """
     BornFiles(files).write(epoch, following, ended=ended)
 
 
@@ -555,12 +594,18 @@ def read_born(files: NodeFiles) -> list[str]:
 
 
 def read_born_members(files: NodeFiles) -> list[str]:
-    """The members of the epoch that this home was last in; [] when it does not say. Raises: StateError."""
+    """The members of the epoch that this home was last in; [] when it does not say.
+
+    Raises: StateError.
+    """
     return next((list(born.members) for path in files.born_paths if (born := _read_born(path)).members), [])
 
 
 def read_following(files: NodeFiles) -> tuple[str, ...]:
-    """The members for whom this home's epoch was sealed; () when it does not say. Raises: StateError."""
+    """The members for whom this home's epoch was sealed; () when it does not say.
+
+    Raises: StateError.
+    """
     return next((born.following for path in files.born_paths if (born := _read_born(path)).following), ())
 
 
@@ -601,10 +646,11 @@ def _read_born(path: Path) -> Born:
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
-    """Rule 14: a dead member's store, read after this node's loss, counts as that member's answer to this node's recovery.
+    """Rule 14: a dead member's store, read after this node's loss, counts as that member's answer
+    to this node's recovery.
 
-    This node's store must be recovering (start it once). Returns: the member and the new mark of each configured chain.
-    Raises: StateError, BusyError, StoreFailure.
+    This node's store must be recovering (start it once). Returns: the member and the new mark of
+    each configured chain. Raises: StateError, BusyError, StoreFailure.
     """
     other = PromiseStore.open(dead)
     header = other.header
@@ -630,7 +676,8 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
             if row in marks and marks[row].hrs > store.mark(number).hrs:
                 store.write_mark(number, Watermark(marks[row].hrs))
         for row in [one for one, mark in marks.items() if one not in store.rows and mark.hrs > HRS(0, 0, 0)]:
-            store.add_row(row, Watermark(marks[row].hrs), opened=False)  # of a chain that is not configured any more
+            # of a chain that is not configured any more
+            store.add_row(row, Watermark(marks[row].hrs), opened=False)
         for one in knows:
             held = store.known(one.member)
             if one.member != own.owner and (held is None or held.incarnation < one.incarnation):
@@ -648,7 +695,9 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
 
 
 def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
-    """The members whose stores were read in person, for this very loss, and those stores' incarnations."""
+    """The members whose stores were read in person, for this very loss, and those stores'
+    incarnations.
+    """
     try:
         document = json.loads(read_file(files.adopted_path, _BORN_MAX_BYTES))
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
@@ -670,8 +719,8 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
 def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
     """Make a new store in which every height up to `heights` is burnt; the old one is kept aside.
 
-    Never below what is readable in the old store or a state file. Raises: StateError, BusyError, StoreFailure.
-    Returns: where the old store is kept, and the new mark of each chain.
+    Never below what is readable in the old store or a state file. Raises: StateError, BusyError,
+    StoreFailure. Returns: where the old store is kept, and the new mark of each chain.
     """
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
@@ -775,7 +824,8 @@ def _set_aside(path: Path) -> Path | None:
 
 
 def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | None:
-    """A new store in one step, and where a copy of the old one is: interrupted anywhere, what the old one shows is not undercut later.
+    """A new store in one step, and where a copy of the old one is: interrupted anywhere, what the
+    old one shows is not undercut later.
 
     An old one that cannot be read is renamed. Raises: StoreFailure, StateError, BusyError.
     """
@@ -801,9 +851,12 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
 
 
 def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | None:
-    """The higher of store and state file, read only; None where neither knows the chain. Raises: StateError.
+    """The higher of store and state file, read only; None where neither knows the chain.
 
-    A store that lost records is read as far as it checks: whoever acts on this opens it (raise_mark), which is strict.
+    Raises: StateError.
+
+    A store that lost records is read as far as it checks: whoever acts on this opens it
+    (raise_mark), which is strict.
     """
     in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
     held = held_mark(files.store_path, chain.row)
@@ -813,7 +866,8 @@ def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | N
 
 
 def held_mark(store: Path, row: Row) -> Watermark | None:
-    """The store's mark of a row, as far as it checks, read only; None where the store or the row is not there.
+    """The store's mark of a row, as far as it checks, read only; None where the store
+    or the row is not there.
 
     Raises: StateError for a store that is there and cannot be read: what it holds is not known.
     """
@@ -828,7 +882,9 @@ def held_mark(store: Path, row: Row) -> Watermark | None:
 
 
 def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], core: Core) -> Watermark:
-    """Raise a chain's mark to the highest of other signers' marks; never below what is known here. The node must be stopped.
+    """Raise a chain's mark to the highest of other signers' marks; never below what is known here.
+
+    The node must be stopped.
 
     Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
     """
@@ -873,8 +929,9 @@ def higher_mark(known: Watermark | None, marks: Sequence[Watermark], row: Row, c
 def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core) -> Watermark:
     """Raise a chain's mark to one from another signer: store first, state file after.
 
-    A store that is sealed takes it, too: it promises nothing more, and the next epoch begins above what it shows.
-    Raises: StateError if anything known here is higher, or holds other bytes at that place.
+    A store that is sealed takes it, too: it promises nothing more, and the next epoch
+    begins above what it shows. Raises: StateError if anything known here is higher, or
+    holds other bytes at that place.
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)

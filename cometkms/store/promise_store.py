@@ -1,25 +1,32 @@
-"""The promise store: what this node has promised, one aligned sector a record, synced before anybody hears of it.
+"""The promise store: what this node has promised, one aligned sector a record, synced before
+anybody hears of it.
 
-One file, `data/<id>/promises`, made whole and preallocated at creation, so that a promise overwrites one sector in place and one
-fdatasync writes one block and no metadata:
+One file, `data/<id>/promises`, made whole and preallocated at creation, so that a promise
+overwrites one sector in place and one fdatasync writes one block and no metadata:
 
-    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce and record, incarnation
-    block 2+2i, 3+2i        row i, two slots: public key, chain id, height/round/step, flags, sign bytes, signature if known
-    block 2i, 2i+1 … + 1024 what is known of member i, two slots: its highest incarnation, and its signature over it
+    block 0, 1              the header, two slots: owner, epoch, members, node state, birth nonce
+                            and record, incarnation
+    block 2+2i, 3+2i        row i, two slots: public key, chain id, height/round/step, flags, sign
+                            bytes, signature if known
+    block 2i, 2i+1 … + 1024 what is known of member i, two slots: its highest incarnation, and its
+                            signature over it
 
-A record is one 512-byte sector in a 4096-byte block; the two slots of a record lie in different blocks, and the slot
-that does not hold the newest record is the one written. So a crash leaves the old record or the new one. A slot that
-was never written is all zero; one that is neither that nor valid is corruption, and the node refuses to start.
+A record is one 512-byte sector in a 4096-byte block; the two slots of a record lie in different
+blocks, and the slot that does not hold the newest record is the one written. So a crash leaves the
+old record or the new one. A slot that was never written is all zero; one that is neither that nor
+valid is corruption, and the node refuses to start.
 
-The last two digits of the magic are the format's number. A header is written in format 2 as long as its store is its
-member's first, and in format 3 from then on: a program that does not know incarnations refuses a store that has one.
-Whatever a later one changes, a header's sector begins with its magic, so that every version knows a store that is not its
-own, and refuses it instead of taking it for a corrupt one.
+The last two digits of the magic are the format's number. A header is written in format 2 as long as
+its store is its member's first, and in format 3 from then on: a program that does not know
+incarnations refuses a store that has one. Whatever a later one changes, a header's sector begins
+with its magic, so that every version knows a store that is not its own, and refuses it instead of
+taking it for a corrupt one.
 
     sector   magic 8 | sequence 8 | body length 2 | body | zeros | BLAKE2b-128 of all before 16
 
-At open the newest record of each pair is written again and synced before the first answer: what a crash left in the page cache
-only is then durable, or the open fails. A write or sync that fails is never trusted again: the object is dead.
+At open the newest record of each pair is written again and synced before the first answer: what a
+crash left in the page cache only is then durable, or the open fails. A write or sync that fails is
+never trusted again: the object is dead.
 """
 
 import contextlib
@@ -60,14 +67,18 @@ _MEMBER_MAGIC: Final = b"CMKMSM01"
 _MAGIC_KIND_BYTES: Final = 6  # then two digits: the format, of which this program knows one
 _PREFIX: Final = layout("sector")
 _BODY_MAX: Final = SECTOR_BYTES - _PREFIX.size - SECTOR_CHECK_BYTES
-_HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")  # epoch, seq base, node state, members, nonces, birth nonce, digest
-_HEADER_END: Final = struct.Struct("<QQB")  # incarnation: number, nonce; whether it is still to be taken
-_MEMBER_BODY: Final = struct.Struct("<QQB")  # incarnation, size of the signature; then signature and id
+# epoch, seq base, node state, members, nonces, birth nonce, digest
+_HEADER_BODY: Final = struct.Struct("<QQBBB8s32s")
+# incarnation: number, nonce; whether it is still to be taken
+_HEADER_END: Final = struct.Struct("<QQB")
+# incarnation, size of the signature; then signature and id
+_MEMBER_BODY: Final = struct.Struct("<QQB")
 _MEMBER_OFFSET: Final = 1024  # in the block, behind the header's or the row's sector
 _ROW_BODY: Final = layout("row")
 _BURNT: Final = 1
 _CLOSED: Final = 2
-_SEALED_BYTES: Final = 33  # behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
+# behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
+_SEALED_BYTES: Final = 33
 _SURVEY_TRIES: Final = 3
 _SURVEY_AGAIN_S: Final = 0.02
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
@@ -77,11 +88,13 @@ FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 class Header:
     """Whose store this is. `members`: the ids of the epoch's nodes, sorted, this one's among them.
 
-    `record`: the birth nonces of the members, in their order; () before birth, while recovering, where the operator's `recover` made it, and
-    once sealed. `seq_base`: where
-    the store's seq began, above what peers remember of an earlier one. `incarnation`: which of its member's stores it is (rule 15);
-    `unclaimed`: it stands for its member only after it took a higher one. `following`: of a sealed store, the members_digest of the
-    epoch that may follow; b"" where an older version sealed it. `confirmed`: it was sealed by a process that had read every other member.
+    `record`: the birth nonces of the members, in their order; () before birth, while
+    recovering, where the operator's `recover` made it, and once sealed. `seq_base`:
+    where the store's seq began, above what peers remember of an earlier one.
+    `incarnation`: which of its member's stores it is (rule 15); `unclaimed`: it stands
+    for its member only after it took a higher one. `following`: of a sealed store, the
+    members_digest of the epoch that may follow; b"" where an older version sealed it.
+    `confirmed`: it was sealed by a process that had read every other member.
     """
 
     owner: str
@@ -104,7 +117,9 @@ class Header:
 
     @property
     def unmet(self) -> bool:
-        """Return whether the operator's `recover` made it, and no other member has been heard since: who begins in an epoch has a record."""
+        """Return whether the operator's `recover` made it, and no other member has been heard
+        since: who begins in an epoch has a record.
+        """
         return self.unclaimed and self.state is NodeState.COMPLETE and not self.record
 
 
@@ -124,7 +139,8 @@ def _seal_sector(magic: bytes, sequence: int, body: bytes) -> bytes:
 def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes, bytes] | None:
     """(sequence, body, magic), or None for a slot never written.
 
-    Raises: ValueError for one that does not check; FormatError for one of another version, whatever follows its name.
+    Raises: ValueError for one that does not check; FormatError for one of another version, whatever
+    follows its name.
     """
     if sector == bytes(SECTOR_BYTES):
         return None
@@ -214,7 +230,10 @@ def _decode_row(body: bytes) -> tuple[Row, RowRecord]:
 
 @dataclass(slots=True)
 class _Slot:
-    """One record's pair of slots: where it stands and which slot holds the newest. `offset`: in their blocks."""
+    """One record's pair of slots: where it stands and which slot holds the newest.
+
+    `offset`: in their blocks.
+    """
 
     first_block: int
     sequence: int = 0
@@ -263,9 +282,11 @@ class PromiseStore:
         opened: bool = True,
         known: Iterable[Statement] = (),
     ) -> "PromiseStore":
-        """Make a store that was not there; it appears under its name only when it is whole and durable.
+        """Make a store that was not there; it appears under its name only when it is
+        whole and durable.
 
-        `opened`: whether the rows may be promised in at once. `known`: of the other members' incarnations.
+        `opened`: whether the rows may be promised in at once. `known`: of the other members'
+        incarnations.
 
         Raises: StateError if one is there; StoreFailure.
         """
@@ -278,7 +299,8 @@ class PromiseStore:
             _lock(fd, path)
             with discarding(aside):
                 os.posix_fallocate(fd, 0, FILE_BYTES)
-                os.pwrite(fd, bytes(FILE_BYTES), 0)  # written, too: later syncs have no extents to convert
+                # written, too: later syncs have no extents to convert
+                os.pwrite(fd, bytes(FILE_BYTES), 0)
                 os.fsync(fd)
                 store = cls(path, fd, disk or cast(Disk, os))
                 store.write_header(header)
@@ -346,14 +368,19 @@ class PromiseStore:
         return tuple(self._rows)
 
     def name_key(self, number: int, row: Row) -> None:
-        """Whose row it is: the file has 32 bytes of a key, and signatures verify with the whole. Raises: InvariantError for another row."""
+        """Whose row it is: the file has 32 bytes of a key, and signatures verify with the whole.
+
+        Raises: InvariantError for another row.
+        """
         if self._rows[number] != row:
             raise InvariantError(f"row {number} is not of the key and chain {row}")
         self._rows[number] = row
 
     @property
     def seq(self) -> int:
-        """Grows with every promise, durable before anybody hears of it: a store that is put back shows a lower one."""
+        """Grows with every promise, durable before anybody hears of it: a store that is put back
+        shows a lower one.
+        """
         return self._records.seq
 
     def mark(self, number: int) -> Watermark:
@@ -365,7 +392,10 @@ class PromiseStore:
         return self._records[number].opened
 
     def add_row(self, row: Row, mark: Watermark, *, opened: bool = True) -> int:
-        """A new row at its starting mark, durable on return. Raises: StateError when the store is full; StoreFailure."""
+        """A new row at its starting mark, durable on return.
+
+        Raises: StateError when the store is full; StoreFailure.
+        """
         if row in self.rows:
             raise InvariantError(f"row {row} is there already")
         if len(self._rows) >= CHAINS_MAX:
@@ -378,8 +408,9 @@ class PromiseStore:
     def write_mark(self, number: int, mark: Watermark) -> None:
         """Move a row's mark, durable on return.
 
-        At an equal place only more may become known: a signature over the bytes held, or that nothing is known (burnt).
-        Raises: InvariantError if the mark would fall or held bytes be replaced; StoreFailure (the store is then dead).
+        At an equal place only more may become known: a signature over the bytes held, or that
+        nothing is known (burnt). Raises: InvariantError if the mark would fall or held bytes be
+        replaced; StoreFailure (the store is then dead).
         """
         old = self._records[number]
         if mark.hrs < old.mark.hrs or (mark.hrs == old.mark.hrs and mark.sign_bytes not in (old.mark.sign_bytes, b"")):
@@ -387,7 +418,8 @@ class PromiseStore:
         self._write_record(number, RowRecord(mark, old.count + 1, old.opened, old.sequence, old.newest))
 
     def reset_mark(self, number: int, mark: Watermark) -> None:
-        """Put a row's mark where the operator says, lower too; for store/reset.py alone, of a node that does not run. Durable on return.
+        """Put a row's mark where the operator says, lower too; for store/reset.py alone, of a node
+        that does not run. Durable on return.
 
         Its seq goes on, so that nobody takes it for an older store. Raises: StoreFailure.
         """
@@ -420,7 +452,10 @@ class PromiseStore:
         return record.statement if record is not None else None
 
     def record(self, statement: Statement) -> None:
-        """Keep what a member said of its incarnation, durable on return. Raises: InvariantError if it would fall; StoreFailure."""
+        """Keep what a member said of its incarnation, durable on return.
+
+        Raises: InvariantError if it would fall; StoreFailure.
+        """
         member = statement.member
         if member not in self.header.members:
             raise InvariantError(f"{member} is no member of this store's epoch")
@@ -433,7 +468,9 @@ class PromiseStore:
         record.statement = statement
 
     def forget_members(self) -> None:
-        """Nothing is recorded of the others any more: for a store that changes its epoch or members. Durable on return. Raises: StoreFailure."""
+        """Nothing is recorded of the others any more: for a store that changes its epoch or
+        members. Durable on return. Raises: StoreFailure.
+        """
         for record in self._known.values():
             self._erase(record.slot)
         self._known.clear()
@@ -470,7 +507,10 @@ class PromiseStore:
         slot.newest, slot.magic = target, magic
 
     def _read(self, slot: _Slot, magic: bytes, what: str) -> bytes | None:
-        """The newest body of a pair, or None if neither slot was ever written. Raises: StateError, StoreFailure."""
+        """The newest body of a pair, or None if neither slot was ever written.
+
+        Raises: StateError, StoreFailure.
+        """
         newest: bytes | None = None
         for number in (0, 1):
             offset = slot.at(number)
@@ -553,7 +593,10 @@ def _lock(fd: int, path: Path) -> None:
 
 
 class CorruptStoreError(StateError):
-    """A record does not check. One node alone cannot know what it promised; one of several can read the others."""
+    """A record does not check.
+
+    One node alone cannot know what it promised; one of several can read the others.
+    """
 
 
 def corrupt(path: Path, what: str) -> CorruptStoreError:
@@ -567,7 +610,8 @@ def corrupt(path: Path, what: str) -> CorruptStoreError:
 
 
 def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
-    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must not go below them.
+    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must
+    not go below them.
 
     Raises: FormatError for one of another version: it is not corrupt.
     """
@@ -610,7 +654,10 @@ def readable_header(path: Path) -> Header | None:
 
 
 def readable_known(path: Path) -> list[Statement]:
-    """What a store that may be corrupt still knows of its members' incarnations. Raises: FormatError."""
+    """What a store that may be corrupt still knows of its members' incarnations.
+
+    Raises: FormatError.
+    """
     header, found = readable_header(path), []
     if header is None:
         return []
@@ -626,7 +673,10 @@ def readable_known(path: Path) -> list[Statement]:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a store's file holds, read beside whoever has it open. `problems`: why open() would refuse it; () when it would not."""
+    """What a store's file holds, read beside whoever has it open.
+
+    `problems`: why open() would refuse it; () when it would not.
+    """
 
     header: Header | None
     rows: tuple[tuple[Row, Watermark], ...]
@@ -634,7 +684,8 @@ class Survey:
 
 
 def survey(path: Path) -> Survey:
-    """Read only, without the lock: a sector that is being written may look torn, so what does not check is read again.
+    """Read only, without the lock: a sector that is being written may look torn, so what does not
+    check is read again.
 
     Raises: OSError; FormatError for a store of another version.
     """

@@ -1,11 +1,15 @@
-"""Lower a chain's mark on the operator's word (docs/ARCHITECTURE.md, rule 14): the one way down. The node must be stopped, and every other.
+"""Lower a chain's mark on the operator's word (docs/ARCHITECTURE.md, rule 14): the one way down.
+
+The node must be stopped, and every other.
 
     kept aside   promises.old-N, raft.old-N, and the state file beside itself
-    then         the row's mark and the state file: every place up to the head that the operator gave is burnt
+    then         the row's mark and the state file: every place up to the head that the operator
+                 gave is burnt
 
-A crash in between leaves the higher of store and state file, which is what the next start goes by (one node alone does not start: its
-state file is ahead then): the command is given again. The store
-stays the same one (owner, epoch, incarnation, seq), and born.json what it is: to the other members this node has forgotten nothing.
+A crash in between leaves the higher of store and state file, which is what the next start goes by
+(one node alone does not start: its state file is ahead then): the command is given again. The store
+stays the same one (owner, epoch, incarnation, seq), and born.json what it is: to the other members
+this node has forgotten nothing.
 """
 
 from dataclasses import dataclass
@@ -32,7 +36,8 @@ class Reset:
 def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     """Let the chain stand at `height`, whatever it stood at. The caller holds the home.
 
-    Raises: StateError where the epoch is sealed here or the store is another node's; BusyError; StoreFailure.
+    Raises: StateError where the epoch is sealed here or the store is another node's; BusyError;
+    StoreFailure.
     """
     mark = burnt_up_to(height)
     kept: list[Path] = []
@@ -88,7 +93,9 @@ def _copied_if_there(path: Path) -> list[Path]:
 
 
 def _moved(path: Path) -> list[Path]:
-    """The replicated log holds what was signed at the heights that are left: the node follows with a new one (rule 12). Raises: StoreFailure."""
+    """The replicated log holds what was signed at the heights that are left: the node follows with
+    a new one (rule 12). Raises: StoreFailure.
+    """
     if not path.exists():
         return []
     kept = _free(path)

@@ -1,4 +1,6 @@
-"""priv_validator_state.json, as CometBFT's FilePV writes it, so that an operator can go back to FilePV or tmkms at any time."""
+"""priv_validator_state.json, as CometBFT's FilePV writes it, so that an operator can go back to
+FilePV or tmkms at any time.
+"""
 
 import base64
 import binascii
@@ -17,7 +19,10 @@ Parse = Callable[[bytes], SignBytes]
 
 
 class LostFileError(StateError):
-    """There is no such file, or it is none. Who has a promise store beside it knows more than this (store/node_store.py)."""
+    """There is no such file, or it is none.
+
+    Who has a promise store beside it knows more than this (store/node_store.py).
+    """
 
 
 class _OtherChainError(ValueError):
@@ -31,8 +36,9 @@ class _OtherChainError(ValueError):
 def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     """The last place signed, according to the file.
 
-    A place without sign bytes is burnt: FilePV too signs nothing there again. The signature is not verified here.
-    Raises: StateError (missing, unreadable, corrupt, of another chain) with the cure.
+    A place without sign bytes is burnt: FilePV too signs nothing there again. The
+    signature is not verified here. Raises: StateError (missing, unreadable, corrupt, of
+    another chain) with the cure.
     """
     try:
         data = read_file(path, STATE_FILE_MAX_BYTES)
@@ -93,7 +99,10 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Serve json.loads as object_pairs_hook: whoever says a height twice says none. Raises: ValueError."""
+    """Serve json.loads as object_pairs_hook: whoever says a height twice says none.
+
+    Raises: ValueError.
+    """
     document = dict(pairs)
     if len(document) != len(pairs):
         names = [name for name, _ in pairs]
@@ -102,7 +111,10 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def encode(mark: Watermark) -> bytes:
-    """Write the state as FilePV does. A mark without a known signature is written as its place alone: FilePV then signs nothing there."""
+    """Write the state as FilePV does.
+
+    A mark without a known signature is written as its place alone: FilePV then signs nothing there.
+    """
     document: dict[str, Any] = {"height": str(mark.hrs.height), "round": mark.hrs.round, "step": mark.hrs.step}
     if mark.sign_bytes and mark.signature:
         document["signature"] = base64.b64encode(mark.signature).decode()
@@ -111,7 +123,9 @@ def encode(mark: Watermark) -> bytes:
 
 
 def save(path: Path, mark: Watermark, folder: int | None = None) -> None:
-    """Replace the file, durably and atomically. The caller has the mark in the store already. `folder`: its directory, open.
+    """Replace the file, durably and atomically.
+
+    The caller has the mark in the store already. `folder`: its directory, open.
 
     Raises: StoreFailure.
     """
@@ -140,7 +154,8 @@ def _height(value: object) -> int:
 
 def _small(document: dict[str, Any], key: str, most: int) -> int:
     value = document.get(key)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:  # v0.33 wrote strings
+    # v0.33 wrote strings
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise ValueError(f"its {key} is {value!r}")

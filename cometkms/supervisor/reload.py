@@ -51,7 +51,8 @@ class Reloader:
         for what in without_effect:
             self._log.warning("not reloadable", what=what)
         self._log.info("reloaded", changed="; ".join(plan.changed) or "nothing")
-        self._set_level(plan.settings.log_level)  # last where less is logged from now on: this was to be heard
+        # last where less is logged from now on: this was to be heard
+        self._set_level(plan.settings.log_level)
         needs_restart = [*plan.needs_restart, *without_effect]
         report = ReloadReport(at=at, changed=list(plan.changed), needs_restart=needs_restart, error="")
         return Reloaded(document if plan.changed else None, report)

@@ -199,7 +199,10 @@ def _close_up(settings: Settings) -> None:
 
 
 def _held(settings: Settings, typed: PassphraseSource | None) -> PassphraseSource | None:
-    """Return where the passphrase comes from. It may have been read from stdin, in which no child has part. Raises: KeyFileError."""
+    """Return where the passphrase comes from.
+
+    It may have been read from stdin, in which no child has part. Raises: KeyFileError.
+    """
     source = typed or hold(settings.key_passphrase)
     forget_input()
     return source
@@ -226,7 +229,8 @@ def _key_sources(
     process's that derives. Raises: KeyFileError, OperatorError."""
     keys = tuple(key_source(chain.key_file, passphrase) for chain in settings.chains)
     for key in keys:
-        core.require(type_of(key.public_key))  # before the forks: a child that is shut off loads nothing any more
+        # before the forks: a child that is shut off loads nothing any more
+        core.require(type_of(key.public_key))
     if passphrase is not None and not any(isinstance(key, SealedKeyFile) for key in keys):
         log.warning("a passphrase is configured and no key is sealed", cure="cmkms keys encrypt")
     return keys

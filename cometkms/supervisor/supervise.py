@@ -62,9 +62,11 @@ _FINAL: Final = {
     SupersededError.exit_code: "another store stands for this member",
 }
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
-_TIME_IS_UP: Final = signal.SIGALRM  # of the supervisor's own timer; blocked and taken as the others
+# of the supervisor's own timer; blocked and taken as the others
+_TIME_IS_UP: Final = signal.SIGALRM
 _BOOT_WATCH_S: Final = 0.005
-_BOOT_WATCHES: Final = 10  # a child that has come up is noticed after a tenth of what it took, at most
+# a child that has come up is noticed after a tenth of what it took, at most
+_BOOT_WATCHES: Final = 10
 _STOP_WATCH_S: Final = 0.01
 _TIMER_MIN_S: Final = 1e-6  # 0 would disarm it
 
@@ -114,7 +116,8 @@ class Supervisor:
     def run(self) -> int:
         """Watch until the end and return the node's exit code. Every child is gone by then."""
         _stay_shared()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, the kernel would reap in our place
+        # inherited as ignored, the kernel would reap in our place
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, _TIME_IS_UP})}
         self._watched_at = time.monotonic()
         try:

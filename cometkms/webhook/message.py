@@ -1,8 +1,10 @@
 """What is sent, as bytes: the body in the form that the receiver reads, and the HTTP request around
 it. Pure.
 
-json    {"version": 1, "node", "sent_at", "test", "dropped", "alerts": [{"status": "raised" | "over", "name", "subject", "what", "cure", "since", "at"}]}
-slack   {"text": "…"}, which Slack, Mattermost and Rocket.Chat read, and Discord at its address with /slack behind
+json    {"version": 1, "node", "sent_at", "test", "dropped", "alerts": [{"status": "raised" |
+"over", "name", "subject", "what", "cure", "since", "at"}]}
+slack   {"text": "…"}, which Slack, Mattermost and Rocket.Chat read, and Discord at its address with
+        /slack behind
 
 What an alert says may hold the words of strangers (a validator's chain id, a peer's error): in the
 slack form they are escaped, so that nobody is called by them and no link is made of them.

@@ -83,7 +83,8 @@ def load_authorities(environment: Mapping[str, str] = os.environ) -> ssl.SSLCont
 
     Raises: ConfigError when there is none.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the host's name and the certificate are checked
+    # the host's name and the certificate are checked
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     own = environment.get("SSL_CERT_FILE")
     paths = [own] if own else [ssl.get_default_verify_paths().cafile or "", *_BUNDLES]
@@ -161,7 +162,8 @@ async def _exchange(
         await writer.drain()
         head = await reader.readuntil(b"\r\n\r\n")
         words = b""
-        with contextlib.suppress(OSError):  # the head is the answer; how the rest ends does not matter
+        # the head is the answer; how the rest ends does not matter
+        with contextlib.suppress(OSError):
             while len(words) < WEBHOOK_WORDS_MAX_BYTES and (
                 more := await reader.read(WEBHOOK_WORDS_MAX_BYTES - len(words))
             ):

@@ -81,7 +81,8 @@ def run(context: ChildContext, parts: WebhookParts) -> int:
     caller = _start_caller(parts, url) if url is not None and not wrong else None
     keeps = Keeps(Whom("cmkms-webhook", WEBHOOK_UID), code=False, shut=shut_paths, late=LATE)
     mode = Mode(parts.settings.hardening)
-    turn = take_turn("webhook", mode, Turn.LATER)  # behind the fork of the caller, which takes its own
+    # behind the fork of the caller, which takes its own
+    turn = take_turn("webhook", mode, Turn.LATER)
     measures = (*shut_child("webhook", mode, os.getppid(), keeps), turn)
     tell(log, measures)
     told = [one.document() for one in (*measures, *(caller.measures if caller is not None else ()))]

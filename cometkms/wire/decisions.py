@@ -1,5 +1,6 @@
-"""Decode what the signer notes for the audit log. The form is told in cometkms/layouts.py; encoders: csrc/audit.c,
-core/pure/audit.py."""
+"""Decode what the signer notes for the audit log. The form is told in cometkms/layouts.py;
+encoders: csrc/audit.c, core/pure/audit.py.
+"""
 
 import hashlib
 import struct

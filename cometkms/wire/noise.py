@@ -165,9 +165,8 @@ class NoiseHandshake:
         self._symmetric.mix_key(self._core.shared_secret(self._static, self._remote_ephemeral))
         marshalled = MARSHALLED + self._identity.public_key
         signature = self._identity.sign(_SIGNED + self._static_public)
-        payload = (
-            put_bytes(1, marshalled) + put_bytes(2, signature) + put_part(4, b"")
-        )  # extensions: none, as Go says it
+        # extensions: none, as Go says it
+        payload = put_bytes(1, marshalled) + put_bytes(2, signature) + put_part(4, b"")
         sealed += self._symmetric.encrypt(payload)
         send_key, recv_key = self._symmetric.split()
         self._frames = self._core.noise(recv_key, send_key)

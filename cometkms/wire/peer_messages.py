@@ -5,15 +5,16 @@ A message is one msgpack array: its tag, then its fields in the order of the cla
 and ranges are checked one by one before anything is made of them; whatever does not fit raises
 ProtocolError, and the channel closes the connection.
 
-    HELLO      who I am, my digest, what I remember of you            first, both ways; begins alike in every version
-    LIFE       my node state, birth nonce or record, my marks, whose incarnations I know
-                                                                      after the hello, and when it changes
-    PROMISE    may these bytes be signed?                             leader → all
+    HELLO      who I am, my digest, what I remember of you: first, both ways; begins alike in every
+               version
+    LIFE       my node state, birth nonce or record, my marks, whose incarnations I know: after the
+               hello, and when it changes
+    PROMISE    may these bytes be signed? From the leader to all
     PROMISED   yes, durable; or no, and this is my mark
     READ       tell me your marks (start, recovery, new leader)
     MARKS      these; or: I am recovering too
     RAFT       a message of the replicated log, opaque here
-    FACTS      what of my settings the others compare with theirs     in the hello, and when it changes
+    FACTS      what of my settings the others compare with theirs: in the hello, and when it changes
     ORDER      an operator's word to the leader: hand over, restart, or say what stands in the way
     OBEYED     yes; or no, and why
 """

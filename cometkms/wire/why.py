@@ -24,7 +24,8 @@ class PeerCode(StrEnum):
     NAME = "name"  # it calls itself otherwise than its identity says
     KEY = "key"  # it does not hold the key of this cluster
     SUPERSEDED = "superseded"  # another store stands for that member now
-    UNBELIEVED = "unbelieved"  # what it says of itself or of this node is beyond any believable step
+    # what it says of itself or of this node is beyond any believable step
+    UNBELIEVED = "unbelieved"
     # nobody answers, or not as a node does
     DOWN = "down"  # its machine answers, and nothing listens there
     UNREACHABLE = "unreachable"  # nothing answers at its address

@@ -1,4 +1,5 @@
-/* csrc/status.h, bounds.h and privval.h as cffi reads them; the compiler checks every struct against the real one. */
+/* csrc/status.h, bounds.h and privval.h as cffi reads them; the compiler checks every struct
+   against the real one. */
 enum ck_status {
     CK_OK = 0,
     CK_MORE = 1,

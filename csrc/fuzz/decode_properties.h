@@ -1,4 +1,5 @@
-/* The properties of a message decoder and its encoder, for the dialect that the including entry names. */
+/* The properties of a message decoder and its encoder, for the dialect that the
+   including entry names. */
 #ifndef CK_FUZZ_DECODE_PROPERTIES_H
 #define CK_FUZZ_DECODE_PROPERTIES_H
 

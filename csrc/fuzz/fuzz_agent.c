@@ -1,7 +1,8 @@
 /* The agents' messages and what both ends make of them.
  *
- * Input: what is fed (0: a node's desk; 1: an agent's pending request and a node's answer to it; 2: the messages
- * alone), a dialect, then the bytes; of 1 the request's length, little-endian, two bytes, stands in front of both. */
+ * Input: what is fed (0: a node's desk; 1: an agent's pending request and a node's answer to it; 2:
+ * the messages alone), a dialect, then the bytes; of 1 the request's length, little-endian, two
+ * bytes, stands in front of both. */
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 /* The hot path fed any frames from a member, or any messages from the queue.
  *
- * Input: what is fed (bit 0: the queue; bit 1: a place is asked), the chain id's length, the chain id, then the bytes.
- */
+ * Input: what is fed (bit 0: the queue; bit 1: a place is asked), the chain id's length, the chain
+ * id, then the bytes. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>

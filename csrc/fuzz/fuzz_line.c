@@ -1,6 +1,7 @@
-/* Records as the queue's writer left them, made into lines of the audit log: input is the room in the file, then
- * records, each behind its size of two bytes. Whatever they hold, a line is one line of JSON's own characters, within
- * its bound, and only for the next number of the life that writes; what is not taken moves nothing. */
+/* Records as the queue's writer left them, made into lines of the audit log: input is the room in
+ * the file, then records, each behind its size of two bytes. Whatever they hold, a line is one line
+ * of JSON's own characters, within its bound, and only for the next number of the life that writes;
+ * what is not taken moves nothing. */
 #include <string.h>
 
 #include "../audit.h"

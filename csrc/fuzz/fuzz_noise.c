@@ -16,8 +16,8 @@ static void begin(void) {
     noise.partial_len = 0;
 }
 
-/* Exactly sized memory: the sanitizer sees one byte too many, read or written. The bytes that came out, or -1: refused.
- */
+/* Exactly sized memory: the sanitizer sees one byte too many, read or written. The bytes that came
+   out, or -1: refused. */
 static long open_all(const uint8_t *data, size_t size, size_t step, size_t room) {
     size_t total = 0;
     for (size_t at = 0; at < size;) {

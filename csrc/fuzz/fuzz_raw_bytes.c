@@ -1,9 +1,10 @@
-/* Bytes that are no vote: a value that a slot signs as such and that is what is signed of a vote, proposal or
- * extension.
+/* Bytes that are no vote: a value that a slot signs as such and that is what is signed of a vote,
+ * proposal or extension.
  *
- * Input: a choice, then (0) a value; (1) a ballot's or an extension's parts, whose canonical bytes no slot signs as a
- * value, whole or without their length; (2) raw bytes of Celestia, whose signed form is neither a vote's nor a value.
- * The slot asks a signer outside, which notes what it was asked for. */
+ * Input: a choice, then (0) a value; (1) a ballot's or an extension's parts, whose
+ * canonical bytes no slot signs as a value, whole or without their length; (2) raw
+ * bytes of Celestia, whose signed form is neither a vote's nor a value. The slot asks a
+ * signer outside, which notes what it was asked for. */
 #include <string.h>
 
 #include "../cursor.h"

@@ -1,9 +1,9 @@
-/* The ring against a model, driven by the input's bytes; the other side may have written anything into the shared
- * memory.
+/* The ring against a model, driven by the input's bytes; the other side may have written anything
+ * into the shared memory.
  *
- * What each call returns follows from the indices and lengths in the memory alone. It never reads or writes outside
- * (the sanitizers see that), never hands out more than CK_RING_PAYLOAD bytes, and moves an index only on CK_OK. While
- * nothing was corrupted, the messages are the model's. */
+ * What each call returns follows from the indices and lengths in the memory alone. It never reads
+ * or writes outside (the sanitizers see that), never hands out more than CK_RING_PAYLOAD bytes, and
+ * moves an index only on CK_OK. While nothing was corrupted, the messages are the model's. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
-/* A session fed any bytes in any segments, plain, sealed and over noise; every request prepared for and answered.
+/* A session fed any bytes in any segments, plain, sealed and over noise; every request prepared for
+ * and answered.
  *
- * Input: flags (bit 0: sealed; bit 1: amino; bit 2: noise), a segment's size less one, then the bytes. */
+ * Input: flags (bit 0: sealed; bit 1: amino; bit 2: noise), a segment's size less one,
+ * then the bytes. */
 #include <stdlib.h>
 #include <string.h>
 

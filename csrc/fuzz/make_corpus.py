@@ -1,8 +1,9 @@
-"""Write the fuzzers' corpus: python csrc/fuzz/make_corpus.py DIRECTORY makes one sub-directory per fuzz entry.
+"""Write the fuzzers' corpus: python csrc/fuzz/make_corpus.py DIRECTORY makes one
+sub-directory per fuzz entry.
 
-The inputs are the vectors of tests/vectors, cut to what each entry reads, and shapes that no validator sends. An entry
-without inputs of its own gets messages and sealed frames, plain and behind the two bytes (a choice, a segment's size)
-that stateful entries start with.
+The inputs are the vectors of tests/vectors, cut to what each entry reads, and shapes that no
+validator sends. An entry without inputs of its own gets messages and sealed frames, plain and
+behind the two bytes (a choice, a segment's size) that stateful entries start with.
 """
 
 import json
@@ -38,7 +39,8 @@ VECTORS: Final = HERE.parent.parent / "tests" / "vectors"
 _PROTO_FILES: Final = ("messages.json", "v040/pubkeys_v040.json", "v1/messages_v1.json")
 _AMINO_FILES: Final = ("amino/messages_amino.json",)
 _WALK_FILES: Final = {"proto": ("file_pv.json", "v1/file_pv_v1.json"), "amino": ("amino/file_pv_amino.json",)}
-_STEPS_PER_WALK: Final = 12  # walks repeat themselves; a few requests of each are enough to start from
+# walks repeat themselves; a few requests of each are enough to start from
+_STEPS_PER_WALK: Final = 12
 
 #: Bodies that nobody sends: groups, repeated members, merged parts, odd tags, overlong varints.
 ODD_PROTO: Final = (
@@ -137,7 +139,9 @@ def _sign_bytes() -> Iterator[bytes]:
 
 
 def _hot() -> Iterator[bytes]:
-    """Frames of a member and messages of the queue (csrc/hot.c), behind what fuzz_hot.c reads first."""
+    """Frames of a member and messages of the queue (csrc/hot.c), behind what fuzz_hot.c
+    reads first.
+    """
     for case in _cases("sign_bytes.json")[:40]:
         data, chain = bytes.fromhex(case["sign_bytes"]), case["chain_id"].encode("utf-8", "surrogateescape")
         number = b"\xcf" + (77).to_bytes(8, "big")
@@ -156,7 +160,9 @@ def _hot() -> Iterator[bytes]:
 
 
 def _agent() -> Iterator[bytes]:
-    """Requests, and what a node answers to them (csrc/relay.h), behind what fuzz_agent.c reads first. A signature of zeros verifies there."""
+    """Requests, and what a node answers to them (csrc/relay.h), behind what fuzz_agent.c reads
+    first. A signature of zeros verifies there.
+    """
     block, at = BlockID(b"b" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 7)
     for dialect in Dialect:
         chain = "test-1" if dialect is Dialect.PROTO else ""
@@ -189,7 +195,9 @@ def _agent() -> Iterator[bytes]:
 
 
 def _precommits() -> Iterator[bytes]:
-    """Requests for the chain of fuzz_session.c whose extensions are signed, and prepared before, behind what it reads first."""
+    """Requests for the chain of fuzz_session.c whose extensions are signed, and prepared before,
+    behind what it reads first.
+    """
     block, at = BlockID(b"b" * 32, 1, b"p" * 32), Timestamp(1_700_000_000, 7)
     for height, size in enumerate((0, 10, PREPARED_MAX_BYTES - 40, PREPARED_MAX_BYTES, PREPARED_MAX_BYTES + 1), 5):
         vote = Vote(2, height, 0, block, at, extension=bytes(range(256)) * (size // 256) + bytes(size % 256))
@@ -219,7 +227,9 @@ def _lines() -> Iterator[bytes]:
 
 
 def _noise() -> Iterator[bytes]:
-    """Noise messages behind a segment's size: libp2p's own, small ones in a row, one that is not whole, and odd lengths."""
+    """Noise messages behind a segment's size: libp2p's own, small ones in a row, one that is not
+    whole, and odd lengths.
+    """
     for case in json.loads((VECTORS / "v040" / "noise_v040.json").read_text())["cases"][:6]:
         sealed = [bytes.fromhex(sent["sealed"]) for sent in case["transport"]]
         whole = b"".join(len(one).to_bytes(2, "big") + one for one in sealed)
@@ -229,7 +239,9 @@ def _noise() -> Iterator[bytes]:
 
 
 def _raw_bytes() -> Iterator[bytes]:
-    """Values that are a vote's and hashes, parts of ballots, and raw bytes of Celestia, behind fuzz_raw_bytes.c's choice."""
+    """Values that are a vote's and hashes, parts of ballots, and raw bytes of Celestia, behind
+    fuzz_raw_bytes.c's choice.
+    """
     keys = json.loads((VECTORS / "v1" / "keys_v1.json").read_text())
     values = [bytes.fromhex(case["value"]) for case in keys["never"] + keys["keys"][0]["sign_bytes"]]
     values += [value[1:] for value in values]

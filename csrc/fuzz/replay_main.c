@@ -1,9 +1,11 @@
-/* A driver for fuzz entries where there is no libFuzzer: replays a corpus, then runs seeded random mutations of it.
+/* A driver for fuzz entries where there is no libFuzzer: replays a corpus, then runs seeded random
+ * mutations of it.
  *
  *   replay [--mutations N] [--seconds S] [--seed X] FILE|DIRECTORY...
  *
- * Same seed, same corpus, same inputs. With --seconds it goes on until the time is over. An input that breaks a
- * property or a sanitizer's rule is saved as ./crash-input; run `replay crash-input` to see it again. */
+ * Same seed, same corpus, same inputs. With --seconds it goes on until the time is over. An input
+ * that breaks a property or a sanitizer's rule is saved as ./crash-input; run `replay crash-input`
+ * to see it again. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +40,8 @@ static void save_current(void) {
     }
 }
 
-/* The hook that UBSan's runtime looks for: its findings must end in SIGABRT too, for only then is the input saved. */
+/* The hook that UBSan's runtime looks for: its findings must end in SIGABRT too, for only then is
+   the input saved. */
 const char *__ubsan_default_options(void);
 const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }
 

@@ -1,7 +1,9 @@
-"""`python -m tests.attacks --seconds N` (`make attack`): every attack on real nodes again and again, and simulated members that lie beside it.
+"""`python -m tests.attacks --seconds N` (`make attack`): every attack on real nodes again and
+again, and simulated members that lie beside it.
 
-Each time the simulation has other seeds; one that fails is printed and replayed with `python -m tests.sim --rogue --seed N`. Ends with the
-first failure, or when the time is over and everything was run at least once.
+Each time the simulation has other seeds; one that fails is printed and replayed with `python -m
+tests.sim --rogue --seed N`. Ends with the first failure, or when the time is over and everything
+was run at least once.
 """
 
 import argparse

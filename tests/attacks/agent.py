@@ -26,7 +26,10 @@ def vote(height: int, block: int = 1, extension: bytes = b"", chain: str = CHAIN
 
 
 class StolenAgent:
-    """A link to the first node of that agent's settings, blocking. Raises: OSError, ProtocolError when the node sends it away."""
+    """A link to the first node of that agent's settings, blocking.
+
+    Raises: OSError, ProtocolError when the node sends it away.
+    """
 
     def __init__(self, home: Path, node: int = 0) -> None:
         entry = load(home).nodes[node]
@@ -34,7 +37,8 @@ class StolenAgent:
         self.seq = int(time.time() * 1e6)
         handshake = Handshake(CORE, load_identity(home), Dialect.PROTO)
         self.socket.sendall(handshake.hello)
-        left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES  # what follows the welcome is under its keys
+        # what follows the welcome is under its keys
+        left = len(handshake.hello) + 2 * FRAME_SEALED_BYTES
         while not handshake.done:
             received = self._receive(left)
             left -= len(received)

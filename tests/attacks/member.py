@@ -1,8 +1,10 @@
-"""A member in foreign hands, as a process of its own: `python -m tests.attacks.member LIE HOME ID PORTS`.
+"""A member in foreign hands, as a process of its own: `python -m tests.attacks.member
+LIE HOME ID PORTS`.
 
-It has what a thief finds in a member's home: the key, and with it that member's identity. It dials the others on their real peers' ports, is
-let in as the member that it is, and lies as the table below says, over and over, until it is killed. PORTS: `node0=26001,node1=…`.
-What it has done goes to stdout as JSON lines {"peer": …, "lies": …}.
+It has what a thief finds in a member's home: the key, and with it that member's identity. It dials
+the others on their real peers' ports, is let in as the member that it is, and lies as the table
+below says, over and over, until it is killed. PORTS: `node0=26001,node1=…`. What it has done goes
+to stdout as JSON lines {"peer": …, "lies": …}.
 """
 
 import asyncio
@@ -285,11 +287,16 @@ class Liar:
         return [self.snapshot(self.index + 10, [[key, 5000, 0, 3, b"", b""]])]
 
     def alone_with_a_snapshot(self) -> list[PeerMessage | bytes]:
-        """For one of the two: what it takes for committed the other has never heard of. See again()."""
+        """For one of the two: what it takes for committed the other has never heard of.
+
+        See again().
+        """
         return [self.snapshot(self.index + 1000, [])]
 
     def endless(self, peer: str) -> list[PeerMessage | bytes]:
-        """A leader's entries that it never commits, a frame full of them each time, from where its own snapshot ends."""
+        """A leader's entries that it never commits, a frame full of them each time, from where its
+        own snapshot ends.
+        """
         if peer not in self.ends or self.term > self.ends[peer][2]:
             begin, term = self.index + 10, self.own_term()
             self.ends[peer] = (begin, 0, term)
@@ -304,7 +311,9 @@ class Liar:
         return [LifeNews(self.life(), False, (far,), self.own(), ())]
 
     def words(self) -> list[PeerMessage | bytes]:
-        """Whatever the others write a line of: refused promises, orders, facts that differ, signatures that are none."""
+        """Whatever the others write a line of: refused promises, orders, facts that differ,
+        signatures that are none.
+        """
         self.told += 1
         far = Promise(1, self.told, self.row.public_key, self.bytes_at(1 << 40), self.seq, self.bears)
         facts = FactsNews(make_facts({"default_ttl_ms": str(self.told), "validators": "x" * 100 + str(self.told)}))
@@ -322,7 +331,9 @@ class Liar:
         )
 
     def restarts(self) -> list[PeerMessage | bytes]:
-        """The leader is ordered to start again, and whoever starts is told of a mark as high as it may believe."""
+        """The leader is ordered to start again, and whoever starts is told of a mark as high as it
+        may believe.
+        """
         self.told += 1
         raised = [self.seen + step for step in (990, 500, 100, 20, 1)]
         asked = [Promise(1, self.told, self.row.public_key, self.bytes_at(one), self.seq, self.bears) for one in raised]

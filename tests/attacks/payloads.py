@@ -1,4 +1,7 @@
-"""What an attacker does in a process that is his. Each returns what he got: the names of what went, so that nothing is "[]"."""
+"""What an attacker does in a process that is his.
+
+Each returns what he got: the names of what went, so that nothing is "[]".
+"""
 
 import asyncio
 import ctypes
@@ -43,7 +46,9 @@ def address_of(view: memoryview) -> int:
 
 
 def writable_by_force(memory: OneWriterMemory) -> memoryview | None:
-    """The part of another process's board that lies here read-only, made writable; None: it cannot be."""
+    """The part of another process's board that lies here read-only, made writable;
+    None: it cannot be.
+    """
     at, size = address_of(memory.readable), len(memory.readable)
     if _libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_WRITE) != 0:
         return None
@@ -59,7 +64,9 @@ def put(memory: memoryview, data: bytes) -> None:
 
 
 def forge_the_board(context: ChildContext, parts: Any) -> list[str]:
-    """The way to a signing oracle: a reload section with the attacker's validator, and heartbeats that have the others killed."""
+    """The way to a signing oracle: a reload section with the attacker's validator, and heartbeats
+    that have the others killed.
+    """
     address, chain = os.environ["ATTACKER"], os.environ["ATTACKED_CHAIN"]
     bounds = {"stall_s": 0.0, "latency_s": 0.0, "disk_s": 0.0}
     forged = {"log_level": "info", "validator_addrs": {chain: [address]}, "alerts": bounds}
@@ -119,7 +126,9 @@ def spoil_the_own_section(context: ChildContext, parts: Any) -> list[str]:
 
 
 def kill_by_a_descriptor(context: ChildContext, parts: Any) -> list[str]:
-    """The kernel sends a signal of one's choice to a descriptor's owner, who is of one's choice, when something arrives there."""
+    """The kernel sends a signal of one's choice to a descriptor's owner, who is of one's choice,
+    when something arrives there.
+    """
     went, (here, there) = [], socket.socketpair()
     for pid in {os.getppid(), *range(os.getppid() - 2, os.getppid() + 64)} - {os.getpid()}:
         try:
@@ -134,12 +143,15 @@ def kill_by_a_descriptor(context: ChildContext, parts: Any) -> list[str]:
 
 
 def change_modes(context: ChildContext, parts: Any) -> list[str]:
-    """What may be read may be opened, and a descriptor is enough to change its mode: of the code that the next start needs, where that is his."""
+    """What may be read may be opened, and a descriptor is enough to change its mode: of the code
+    that the next start needs, where that is his.
+    """
     went = []
     for path in (os.path.dirname(choose.__file__), choose.__file__, "."):
         try:
             fd = os.open(path, os.O_RDONLY)
-            os.fchmod(fd, os.fstat(fd).st_mode & 0o777)  # as it is: the program of these tests must live on
+            # as it is: the program of these tests must live on
+            os.fchmod(fd, os.fstat(fd).st_mode & 0o777)
             went.append(path)
         except OSError:
             continue
@@ -147,7 +159,10 @@ def change_modes(context: ChildContext, parts: Any) -> list[str]:
 
 
 def leave_snares(context: ChildContext, parts: Any) -> list[str]:
-    """In the audit process: what the next one finds in its directory, and the next start with it. What it could not leave is named."""
+    """In the audit process: what the next one finds in its directory, and the next start with it.
+
+    What it could not leave is named.
+    """
     missing = []
 
     def leave(name: str, work: Callable[[], object]) -> None:
@@ -187,7 +202,9 @@ def open_descriptors() -> Iterator[int]:
 
 
 def reach_out(context: ChildContext, parts: Any) -> list[str]:
-    """From a process that talks to one host by another's hands: to anywhere else, to the key, and to the secret address at its place."""
+    """From a process that talks to one host by another's hands: to anywhere else, to the key, and
+    to the secret address at its place.
+    """
     went = []
     host, port = os.environ["ELSEWHERE"].split(":")
     for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
@@ -203,7 +220,8 @@ def reach_out(context: ChildContext, parts: Any) -> list[str]:
             went.append(path)
         except OSError:
             continue
-    for fd in open_descriptors():  # the connection to who connects: it takes a number, and has one only
+    # the connection to who connects: it takes a number, and has one only
+    for fd in open_descriptors():
         for asked in (struct.pack("=II", 77, 1), f"{host}:{port}".encode().ljust(8)):
             try:
                 end = socket.socket(fileno=os.dup(fd))
@@ -234,8 +252,9 @@ def unlock_everything(context: ChildContext, parts: Any) -> list[str]:
 
 
 def forge_permits(context: ChildContext, parts: Any) -> list[str]:
-    """In the state process: each permit is for another block, for a lower place, for another chain, or for bytes that are none. Twenty, and
-    then it is honest again."""
+    """In the state process: each permit is for another block, for a lower place, for another chain,
+    or for bytes that are none. Twenty, and then it is honest again.
+    """
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
     chain, core, honest = parts.settings.chains[0].id, choose.load(), node._outside.to_signer
     forged: list[int] = []
@@ -267,7 +286,9 @@ def forge_permits(context: ChildContext, parts: Any) -> list[str]:
 
 
 def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
-    """In the state process, as a member towards the others: once they are there, promise after promise, each 900 heights higher, and a million."""
+    """In the state process, as a member towards the others: once they are there, promise after
+    promise, each 900 heights higher, and a million.
+    """
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
     row, chain = node._store.rows[0], parts.settings.chains[0].id
     core, loop = choose.load(), asyncio.get_running_loop()
@@ -310,7 +331,9 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
 
 
 def poison_the_log(context: ChildContext, parts: Any) -> list[str]:
-    """In the state process, once it leads: marks far up that no signature proves go into the replicated sign state, the newest of all."""
+    """In the state process, once it leads: marks far up that no signature proves go into the
+    replicated sign state, the newest of all.
+    """
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
     row, loop = node._store.rows[0], asyncio.get_running_loop()
 

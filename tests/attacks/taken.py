@@ -1,8 +1,9 @@
 """`cmkms` with one child in foreign hands: `python -m tests.attacks.taken CHILD PAYLOAD start …`.
 
-The child lives as always, shuts itself off as always, and when it is ready it runs the payload: code of the attacker in that very
-process, with all that it holds. What a payload finds goes to stdout as one JSON line {"payload": …, "found": …}; whoever cannot open
-a file any more has its modules imported here. Payloads are the functions of tests/attacks/payloads.py.
+The child lives as always, shuts itself off as always, and when it is ready it runs the payload:
+code of the attacker in that very process, with all that it holds. What a payload finds goes to
+stdout as one JSON line {"payload": …, "found": …}; whoever cannot open a file any more has its
+modules imported here. Payloads are the functions of tests/attacks/payloads.py.
 """
 
 import asyncio

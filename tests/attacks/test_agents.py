@@ -1,4 +1,6 @@
-"""Somebody has a listed agent's key, and says through it what he likes: the validator of another agent signs on, and no process restarts."""
+"""Somebody has a listed agent's key, and says through it what he likes: the validator of another
+agent signs on, and no process restarts.
+"""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""A validator that asks for what it cannot have, as often as it can: it is answered, told once and then as a number, and never sent away."""
+"""A validator that asks for what it cannot have, as often as it can: it is answered, told once and
+then as a number, and never sent away.
+"""
 
 import asyncio
 import json
@@ -101,7 +103,9 @@ def test_a_validator_that_comes_and_goes_fills_no_log(make_node: Callable[..., N
 def test_a_flood_of_bytes_that_are_no_vote_holds_no_vote_up_and_washes_nothing_out(
     make_node: Callable[..., Node], make_validator: Callable[..., Any]
 ) -> None:
-    """Signed where the chain allows it, as often as it is asked for: told once and then as a number, and each in the audit log's share."""
+    """Signed where the chain allows it, as often as it is asked for: told once and then as a
+    number, and each in the audit log's share.
+    """
     validator = make_validator(free_tcp(), "v1")
     node = make_node(validator.address).start("--sign-bytes", wait=False)
     validator.connect()

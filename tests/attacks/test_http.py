@@ -1,4 +1,6 @@
-"""Who asks the HTTP port without end: its requests are answered in turn with everybody's, and a monitor does not wait behind them."""
+"""Who asks the HTTP port without end: its requests are answered in turn with everybody's, and a
+monitor does not wait behind them.
+"""
 
 import contextlib
 import os
@@ -14,7 +16,8 @@ from tests.e2e.node import PATIENCE_S, Node, until
 CROWD = 50
 REQUEST = b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 LAST = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-#: As many of the crowd's answers may be made before the monitor's; without turns it is one of each connection, and more.
+#: As many of the crowd's answers may be made before the monitor's; without turns it is one of each
+#: connection, and more.
 BEFORE_MAX = 10
 
 
@@ -43,7 +46,10 @@ def read_answer(line: socket.socket) -> None:
 
 
 def made_at(line: socket.socket) -> list[float]:
-    """When each answer was made that still comes, as the node says it: its uptime, in seconds. The node may cut the line."""
+    """When each answer was made that still comes, as the node says it: its uptime, in seconds.
+
+    The node may cut the line.
+    """
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while part := line.recv(1 << 16):
@@ -53,12 +59,16 @@ def made_at(line: socket.socket) -> list[float]:
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"], ids=["the monitor's own address", "another address"])
 def test_a_crowd_that_never_stops_asking_keeps_no_monitor_waiting(make_node: Callable[..., Node], source: str) -> None:
-    """All is asked while the api process is frozen, the monitor last; then each answer tells when it was made."""
+    """All is asked while the api process is frozen, the monitor last; then each answer tells when
+    it was made.
+    """
     node = make_node("tcp://127.0.0.1:1").start(wait=False)
     api = int(node.child("api")["pid"])
 
     def one_round() -> tuple[float, list[float]] | None:
-        """When the monitor's answer was made, and the crowd's; None if the machine took so long that the crowd was cut off."""
+        """When the monitor's answer was made, and the crowd's; None if the machine took so long
+        that the crowd was cut off.
+        """
         with contextlib.ExitStack() as opened:
             crowd = [opened.enter_context(connect(node.http_port, source)) for _ in range(CROWD)]
             for line in crowd:  # it is accepted, and was answered before

@@ -1,4 +1,6 @@
-"""Whoever raises a chain's mark, by asking or as a member, gets no farther than time allows (rule 13). Real processes, all of them."""
+"""Whoever raises a chain's mark, by asking or as a member, gets no farther than time allows (rule
+13). Real processes, all of them.
+"""
 
 import json
 import sys
@@ -42,7 +44,9 @@ def test_a_validator_that_asks_for_more_each_time_gets_no_farther_than_time_allo
 
 
 class Chain:
-    """A validator of three nodes, the last of them in hands of an attacker, and the judge of what it gets."""
+    """A validator of three nodes, the last of them in hands of an attacker, and the
+    judge of what it gets.
+    """
 
     def __init__(self, directory: Path, payload: str) -> None:
         self.validator, self.judge = Client(free_tcp()), Judge()

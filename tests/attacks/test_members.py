@@ -1,4 +1,7 @@
-"""One member in foreign hands: a real process with its real identity lies to two real nodes. Nothing of it lasts once it is gone."""
+"""One member in foreign hands: a real process with its real identity lies to two real nodes.
+
+Nothing of it lasts once it is gone.
+"""
 
 import json
 import subprocess
@@ -56,8 +59,9 @@ class Attacked:
         return found
 
     def listeners(self) -> dict[str, int]:
-        """The honest nodes' state processes, which hear the members: one that ended has another number. A signer may be replaced on a
-        machine that is slow."""
+        """The honest nodes' state processes, which hear the members: one that ended has another
+        number. A signer may be replaced on a machine that is slow.
+        """
         children = {name: self.cluster.nodes[name].status()["children"] for name in HONEST}
         return {name: one["pid"] for name, found in children.items() for one in found if one["name"] == "state"}
 
@@ -90,8 +94,10 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
 
 @pytest.mark.parametrize("lie", [lie for lie in LIES if lie != "restarts"])
 def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked: Attacked, lie: str) -> None:
-    """While it is there it may stop the cluster. When it is gone the two honest ones sign by themselves; when the third node is back they elect
-    another leader when the one that they have ends, and every state file follows what was signed."""
+    """While it is there it may stop the cluster. When it is gone the two honest ones sign by
+    themselves; when the third node is back they elect another leader when the one that they have
+    ends, and every state file follows what was signed.
+    """
     cluster = attacked.cluster
     before, counted = attacked.listeners(), attacked.refused("false_raft")
     written = {name: len(cluster.log(name).splitlines()) for name in HONEST}
@@ -118,7 +124,8 @@ def test_a_lie_ends_no_honest_process_and_lasts_no_longer_than_the_liar(attacked
     if lie == "a log without end":
         assert all((cluster.nodes[name].home / "data" / name / "raft").stat().st_size <= JOURNAL_MAX for name in HONEST)
     cluster.start(LIAR)
-    if lie == "a store of its own":  # taken in this member's name: its real machine ends, and begins with nothing
+    # taken in this member's name: its real machine ends, and begins with nothing
+    if lie == "a store of its own":
         process = cluster.nodes[LIAR].process
         assert process is not None
         assert process.wait(timeout=PATIENCE_S) == SupersededError.exit_code

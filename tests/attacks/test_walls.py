@@ -1,4 +1,7 @@
-"""The walls between the processes of one node: what code in one of them does to the others. Real processes, all of them."""
+"""The walls between the processes of one node: what code in one of them does to the others.
+
+Real processes, all of them.
+"""
 
 import base64
 import contextlib
@@ -71,8 +74,10 @@ def test_code_in_one_child_steers_no_other_process(
     attacker: socket.socket,
     manager: str,
 ) -> None:
-    """It forges a reload with the attacker's validator, a heartbeat that has the signer killed, unlocks the home for a second node, and
-    leaves in its own section whatever could end a reader. A signer that starts meanwhile is the old one's heir, and not the attacker's."""
+    """It forges a reload with the attacker's validator, a heartbeat that has the signer killed,
+    unlocks the home for a second node, and leaves in its own section whatever could end a reader. A
+    signer that starts meanwhile is the old one's heir, and not the attacker's.
+    """
     validator = make_validator(free_tcp())
     node = in_hands_of_an_attacker(make_node(validator.address), child, "everything")
     node.start(
@@ -111,7 +116,9 @@ def refuses_a_second_start(node: Node) -> None:
 
 
 def listed(directory: Path) -> list[Path]:
-    """Of a process that may have ended meanwhile, as those do that open a key or connect once: then it has nothing any more."""
+    """Of a process that may have ended meanwhile, as those do that open a key or connect once: then
+    it has nothing any more.
+    """
     try:
         return list(directory.iterdir())
     except (FileNotFoundError, ProcessLookupError):
@@ -159,7 +166,9 @@ def test_code_in_the_process_that_sends_alerts_reaches_its_receiver_and_nothing_
     attacker: socket.socket,
     tmp_path: Path,
 ) -> None:
-    """It makes no socket, opens neither the key nor the file with the address, and who connects for it takes no address from it."""
+    """It makes no socket, opens neither the key nor the file with the address, and who connects for
+    it takes no address from it.
+    """
     receiver, validator = make_receiver(), make_validator(free_tcp())
     node = in_hands_of_an_attacker(make_node(validator.address), "webhook", "reach_out")
     secret = tmp_path / "address"
@@ -192,7 +201,9 @@ def test_code_in_the_process_that_sends_alerts_steers_no_other(
 def test_what_code_in_the_audit_process_leaves_in_its_directory_ends_no_start(
     make_node: Callable[..., Node], make_validator: Callable[..., Any]
 ) -> None:
-    """A directory, a file that cannot be read, one without end, in the place of the log's next files."""
+    """A directory, a file that cannot be read, one without end, in the place of the
+    log's next files.
+    """
     validator = make_validator(free_tcp())
     node = in_hands_of_an_attacker(make_node(validator.address), "audit", "leave_snares").start(wait=False)
     assert found_by(node, "leave_snares") == []
@@ -212,7 +223,9 @@ def test_what_code_in_the_audit_process_leaves_in_its_directory_ends_no_start(
 def test_code_in_the_state_process_has_nothing_signed_that_was_not_asked_for(
     make_node: Callable[..., Node], make_validator: Callable[..., Any]
 ) -> None:
-    """It decides what is permitted, and the slot what is signed: the request's own bytes, above what was signed, or none."""
+    """It decides what is permitted, and the slot what is signed: the request's own bytes, above
+    what was signed, or none.
+    """
     validator = make_validator(free_tcp())
     node = in_hands_of_an_attacker(make_node(validator.address), "state", "forge_permits")
     node.start(wait=False, COMETKMS_PURE="1")  # every permit passes through the code that is his
@@ -230,7 +243,9 @@ def test_code_in_the_state_process_has_nothing_signed_that_was_not_asked_for(
 
 
 def memory_of(pid: int) -> Iterator[bytes]:
-    """All that a process has mapped, piece by piece. Root's right; others are refused by the kernel, which is a wall, too.
+    """All that a process has mapped, piece by piece.
+
+    Root's right; others are refused by the kernel, which is a wall, too.
 
     Nothing of one that has ended meanwhile.
     """
@@ -274,7 +289,8 @@ def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
     found = {}
     for pid in tree_of(node.process.pid):
         held = holds(pid, secrets)
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # its name is of one that has not ended
+        # its name is of one that has not ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             name = Path(f"/proc/{pid}/comm").read_text().strip()
             found[name] = found.get(name, set()) | held
     assert {f"cmkms-{child}" for child in CHILDREN} < found.keys()
@@ -294,8 +310,9 @@ def hoard(node: Node, secrets: dict[str, bytes]) -> dict[str, set[str]]:
 def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
     source: str, key_type: str, make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    """Whoever reads one process out is one member at most. Also behind a restart, which derives again. Nor is there a file in it that
-    the node's parent had left open."""
+    """Whoever reads one process out is one member at most. Also behind a restart, which derives
+    again. Nor is there a file in it that the node's parent had left open.
+    """
     precious = os.open(tmp_path / "precious", os.O_CREAT | os.O_WRONLY, 0o600)
     node = make_node(free_tcp(), key_type=key_type)
     if source == "priv/cluster.key":

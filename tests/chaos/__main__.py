@@ -1,4 +1,6 @@
-"""`python -m tests.chaos --seconds 600 --seed 7`: prints the seed and every fault, and ends with what was seen."""
+"""`python -m tests.chaos --seconds 600 --seed 7`: prints the seed and every fault, and ends with
+what was seen.
+"""
 
 import argparse
 import random

@@ -1,4 +1,6 @@
-"""What is done to a running cluster, drawn from a seed: the same seed does the same things in the same order."""
+"""What is done to a running cluster, drawn from a seed: the same seed does the same
+things in the same order.
+"""
 
 import contextlib
 import random
@@ -91,7 +93,8 @@ class Chaos:
                     self.down(victim)
                     cluster.wipe(victim)
                     self.up(victim)
-                    with contextlib.suppress(AssertionError):  # a cut may still be on; heal() waits for it
+                    # a cut may still be on; heal() waits for it
+                    with contextlib.suppress(AssertionError):
                         until("it recovered", lambda: cluster.status(victim).get("node_state") == "complete", 3)
             case "cut":
                 for name in cluster.ids:

@@ -1,4 +1,6 @@
-"""A cluster whose validators have agents beside them: `cmkms agent` in front of the nodes' agent_addr."""
+"""A cluster whose validators have agents beside them: `cmkms agent` in front of the
+nodes' agent_addr.
+"""
 
 import subprocess
 import sys

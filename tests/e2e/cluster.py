@@ -1,4 +1,6 @@
-"""Several whole nodes on one key, validators that want conflicting blocks, and a judge of every signature that leaves."""
+"""Several whole nodes on one key, validators that want conflicting blocks, and a judge of every
+signature that leaves.
+"""
 
 import contextlib
 import os
@@ -41,7 +43,9 @@ class Client(Validator):
 
 
 class Cluster:
-    """`count` homes with the same priv/; each dial between two nodes goes through a relay that can be cut."""
+    """`count` homes with the same priv/; each dial between two nodes goes through a
+    relay that can be cut.
+    """
 
     def __init__(
         self,
@@ -170,7 +174,10 @@ class Cluster:
 
 
 class Judge:
-    """Every signature that left, by place. CometBFT's client has verified each; a second one at a place is a double signature."""
+    """Every signature that left, by place.
+
+    CometBFT's client has verified each; a second one at a place is a double signature.
+    """
 
     def __init__(self) -> None:
         self.signatures: dict[tuple[int, int, int], str] = {}
@@ -200,7 +207,9 @@ class Judge:
 
 
 class Rivals:
-    """Two validators on one key that ask for different blocks at the same places; from height to height no quicker than any chain."""
+    """Two validators on one key that ask for different blocks at the same places; from height to
+    height no quicker than any chain.
+    """
 
     def __init__(self, addresses: list[str], judge: Judge) -> None:
         self.judge = judge
@@ -219,7 +228,9 @@ class Rivals:
         return self
 
     def _ask(self, number: int, validator: Validator) -> None:
-        """Each height: prevote and precommit, for its own block, until there is an answer or the other has gone on."""
+        """Each height: prevote and precommit, for its own block, until there is an answer or the
+        other has gone on.
+        """
         while not self._stopping and not validator.ask(cmd="pub_key").get("pub_key"):
             pass
         while not self._stopping:

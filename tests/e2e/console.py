@@ -1,28 +1,34 @@
 """Run a document: its ```console blocks, one after the other, in one shell with an empty home.
 
     ```console
-    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on in the next,
+    $ cmkms keys show            a line with "$ " is a command; one that ends in a backslash goes on
+                                 in the next,
     > and so on                  as does one before a line with "> "
     address   5647…              what follows must be its output; "…" is any text, a line of "…" any lines
     ```
 
-A command without lines behind it may print what it likes. Each must succeed, unless the next one is `echo $?`. A command that only looks
-(`cmkms status`, `curl -s`, …) is given again until it shows what the document shows: it shows a state, and states take their time, or
-pass by for a moment when another node is elected. What a reader does not need to see is in comments:
+A command without lines behind it may print what it likes. Each must succeed, unless the next one is
+`echo $?`. A command that only looks (`cmkms status`, `curl -s`, …) is given again until it shows
+what the document shows: it shows a state, and states take their time, or pass by for a moment when
+another node is elected. What a reader does not need to see is in comments:
 
     <!-- setup: commands, run as they stand -->
-    <!-- again: leads node0 -->   the next block needs that state: a command of it that does not do what is shown is given again after these
-    <!-- background -->          the next block's command goes on: its lines must come, in time; it is ended with the document
-    <!-- checked: make -n -->    the next block takes too long to run here: each of its commands is a target that make knows
+    <!-- again: leads node0 -->   the next block needs that state: a command of it that does not do
+                                  what is shown is given again after these
+    <!-- background -->          the next block's command goes on: its lines must come, in time; it
+                                 is ended with the document
+    <!-- checked: make -n -->    the next block takes too long to run here: each of its commands is
+                                 a target that make knows
     <!-- run by: tests/….py::test_name -->     the next block is run elsewhere: there is such a test
 
-`cmkms` is this tree's, $FIXTURES the directory of the tests. What else a document needs is in tests/e2e/programs: `ssh` and `scp` between
-`machine`s that are directories, `sudo`, `cometbft` (built beforehand, with the environment that the tests have), and `eventually` for
-setups that wait.
+`cmkms` is this tree's, $FIXTURES the directory of the tests. What else a document needs is in
+tests/e2e/programs: `ssh` and `scp` between `machine`s that are directories, `sudo`, `cometbft`
+(built beforehand, with the environment that the tests have), and `eventually` for setups that wait.
 
-Each document has a network and processes of its own (namespaces, as root or with user namespaces): every 10.0.0.x and 127.x.x.x is there,
-all ports are free, and at its end everything ends that it started. Where that cannot be had it runs in the present ones, with 127.10.0.x
-for 10.0.0.x, and says so.
+Each document has a network and processes of its own (namespaces, as root or with user
+namespaces): every 10.0.0.x and 127.x.x.x is there, all ports are free, and at its end
+everything ends that it started. Where that cannot be had it runs in the present ones,
+with 127.10.0.x for 10.0.0.x, and says so.
 """
 
 import functools
@@ -60,7 +66,8 @@ _LOOKS: Final = re.compile(
 )
 AGAIN_S: Final = 180.0  # for so long a command is given again
 _TEST: Final = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
-#: Run before the shell, in a network of its own: the loopback interface with 127.0.0.0/8 and 10.0.0.0/24.
+#: Run before the shell, in a network of its own: the loopback interface with 127.0.0.0/8 and
+#: 10.0.0.0/24.
 _NETWORK: Final = """
 import fcntl, os, socket, struct, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -78,7 +85,10 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command. `expected`: the lines behind it. `shown`: False for a setup. `instead`: what is done in place of running it.
+    """One command.
+
+    `expected`: the lines behind it. `shown`: False for a setup. `instead`: what is done
+    in place of running it.
 
     `again`: the commands that make the state which it needs.
     """
@@ -143,7 +153,10 @@ def matches(expected: tuple[str, ...], output: str) -> bool:
 
 
 def check_instead(step: Step) -> None:
-    """A command that is not run here is one that `make` knows, or that another test runs. Raises: AssertionError."""
+    """A command that is not run here is one that `make` knows, or that another test runs.
+
+    Raises: AssertionError.
+    """
     if (test := _TEST.fullmatch(step.instead)) is not None:
         path = ROOT / test[1]
         assert path.exists() and f"def {test[2]}(" in path.read_text(), f"$ {step.command}\nthere is no {step.instead}"
@@ -157,7 +170,9 @@ def check_instead(step: Step) -> None:
 
 @functools.cache
 def own_network() -> tuple[str, ...]:
-    """The command that runs another in a network of its own, as the first of its processes; () where that is not allowed."""
+    """The command that runs another in a network of its own, as the first of its processes; ()
+    where that is not allowed.
+    """
     own = ("--net", "--pid", "--fork", "--kill-child", "--mount-proc")
     for unshare in (("unshare", *own), ("unshare", "--user", "--map-root-user", *own)):
         command = (*unshare, sys.executable, "-c", _NETWORK)
@@ -208,7 +223,9 @@ class Shell:
         return self._far(self._log.read_text(errors="replace"))
 
     def run(self, step: Step) -> tuple[int, str]:
-        """Exit code and output; of a command in the background what it has said when all that is expected has come."""
+        """Exit code and output; of a command in the background what it has said when all that is
+        expected has come.
+        """
         command = f"{step.command} >>{self._log} 2>&1 &" if step.background else step.command
         said_before = len(self._log.read_bytes())
         code, output = self._run(command)
@@ -253,7 +270,10 @@ class Shell:
 
 
 def run_document(text: str, home: Path) -> int:
-    """Run every command; how many. Raises: AssertionError naming the first that is not as the document says."""
+    """Run every command; how many.
+
+    Raises: AssertionError naming the first that is not as the document says.
+    """
     steps = steps_of(text)
     shell = Shell(home, {"COMETBFT": str(program("node"))} if re.search(r"^\$ cometbft", text, re.M) else {})
     try:

@@ -27,7 +27,9 @@ class _Shared(ctypes.Structure):
 
 
 class Faults:
-    """One node's: memory that every process of it shares from its first moment, whoever it becomes and whatever it closes and gives up."""
+    """One node's: memory that every process of it shares from its first moment, whoever it becomes
+    and whatever it closes and gives up.
+    """
 
     def __init__(self, shim: str, path: Path) -> None:
         path.write_bytes(bytes(ctypes.sizeof(_Shared)))

@@ -1,4 +1,6 @@
-"""Machines of their own for whole nodes: a network namespace each, on one bridge with the validators' side, and cuts made by the kernel."""
+"""Machines of their own for whole nodes: a network namespace each, on one bridge with the
+validators' side, and cuts made by the kernel.
+"""
 
 import itertools
 import os
@@ -29,8 +31,9 @@ def free_network() -> str:
 class Namespaces(Cluster):
     """Every node behind its own virtual cable to one bridge; the validators are on the host's side.
 
-    Names of the bridge and the namespaces are this process's own, so that tests do not meet. `net`: the first three numbers of the addresses.
-    `machines`: by name, which node's id runs there; more than one may have the same.
+    Names of the bridge and the namespaces are this process's own, so that tests do not meet. `net`:
+    the first three numbers of the addresses. `machines`: by name, which node's id runs there; more
+    than one may have the same.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""A whole node (`cmkms start`) and real validators (tests/go), as processes that tests kill and restart."""
+"""A whole node (`cmkms start`) and real validators (tests/go), as processes that tests
+kill and restart.
+"""
 
 import contextlib
 import fcntl
@@ -24,13 +26,16 @@ from cometkms.cli.commands import cli
 from tests.gotools import program
 
 CHAIN = "test-1"
-PATIENCE_S = 120.0  # for anything that must happen; no test measures time, and a wait costs nothing when it is short
-_LOOK_S, _LOOK_MAX_S = 0.02, 0.3  # from one look for it to the next: at first, and when it has not come for a while
+# for anything that must happen; no test measures time, and a wait costs nothing when it is short
+PATIENCE_S = 120.0
+# from one look for it to the next: at first, and when it has not come for a while
+_LOOK_S, _LOOK_MAX_S = 0.02, 0.3
 
 
-#: Below what the kernel gives to outgoing connections, one of which may take a port between a look and its use, and above those that the
-#: demo chooses by itself. A process takes a block after the other, and nobody else on this machine has a block that it has: a node that is
-#: down finds its port free when it comes back.
+#: Below what the kernel gives to outgoing connections, one of which may take a port between a look
+#: and its use, and above those that the demo chooses by itself. A process takes a block after the
+#: other, and nobody else on this machine has a block that it has: a node that is down finds its
+#: port free when it comes back.
 _PORTS_FROM, _PORTS_TO, _BLOCK = 20_000, 32_000, 100
 _locks: list[int] = []
 _left: list[int] = []
@@ -78,9 +83,12 @@ def free_tcp() -> str:
 
 
 def until(what: str | Callable[[], str], condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true value of `condition`; an assertion when patience ends. `what` may be found out only then.
+    """The first true value of `condition`; an assertion when patience ends.
 
-    What has not come soon is looked for less often: looking takes its part of the cores that the nodes wait for.
+    `what` may be found out only then.
+
+    What has not come soon is looked for less often: looking takes its part of the cores that the
+    nodes wait for.
     """
     began = time.monotonic()
     while (waited_s := time.monotonic() - began) < patience_s:
@@ -94,7 +102,11 @@ def until(what: str | Callable[[], str], condition: Callable[[], Any], patience_
 def get(
     url: str, patience_s: float = PATIENCE_S, headers: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[int, bytes]:
-    """Code and body. Raises: OSError when who answers is away, frozen, only starting, or gave the connection up before all of it was there."""
+    """Code and body.
+
+    Raises: OSError when who answers is away, frozen, only starting, or gave the connection up
+    before all of it was there.
+    """
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=patience_s)
     try:
@@ -108,7 +120,9 @@ def get(
 
 
 def fetch(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
-    """Code and text, once there is an answer: on a busy machine a node gives up a connection that was slow."""
+    """Code and text, once there is an answer: on a busy machine a node gives up a
+    connection that was slow.
+    """
 
     def answer() -> tuple[int, str] | None:
         try:
@@ -142,7 +156,10 @@ def cmkms(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def make_home(*arguments: str) -> None:
-    """`cmkms init` or `cmkms testnet`, in this process: a start of Python less for each home. Their own tests run them as a user does."""
+    """`cmkms init` or `cmkms testnet`, in this process: a start of Python less for each home.
+
+    Their own tests run them as a user does.
+    """
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, (done.output, done.exception)
 
@@ -199,7 +216,10 @@ class Node:
         return False
 
     def look(self, patience_s: float) -> dict[str, Any]:
-        """GET /status. Raises: OSError, ValueError when the process that answers is away, frozen or only starting."""
+        """GET /status.
+
+        Raises: OSError, ValueError when the process that answers is away, frozen or only starting.
+        """
         _, body = get(f"http://127.0.0.1:{self.http_port}/status", patience_s)
         return json.loads(body)
 
@@ -251,7 +271,9 @@ class Node:
 
 
 def closed_by_itself(log: str, address: str = "") -> list[str]:
-    """A node's or an agent's lines of connections to validators (to that one) that it ended; a validator may lose patience and close one."""
+    """A node's or an agent's lines of connections to validators (to that one) that it ended; a
+    validator may lose patience and close one.
+    """
     ended, connected = [], False
     for line in log.splitlines():
         if address in line and "validator connected" in line:
@@ -281,8 +303,9 @@ class Validator:
     def __init__(
         self, address: str, version: str = "v038", chain: str = CHAIN, more: Sequence[str] = (), node_key: str = ""
     ) -> None:
-        """`more`: further addresses and chains, in turn, of validators in the same process (for "load"). `node_key`: the file of who it is
-        over noise://, v040 only."""
+        """`more`: further addresses and chains, in turn, of validators in the same process (for
+        "load"). `node_key`: the file of who it is over noise://, v040 only.
+        """
         self.address, self.chain = address, chain
         self.process = subprocess.Popen(
             [program(f"validator-{version}"), address, chain, *more],

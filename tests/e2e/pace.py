@@ -1,4 +1,5 @@
-"""A validator (the stand-in) that asks for height after height at a steady pace, in a thread, and verifies every signature.
+"""A validator (the stand-in) that asks for height after height at a steady pace, in a thread, and
+verifies every signature.
 
 `python -m tests.e2e.pace ADDRESS CHAIN` does so until it is ended.
 """
@@ -13,7 +14,10 @@ from cometkms.operator.standin import StandIn, listen
 
 
 class Pace:
-    """`with Pace(address, chain_id) as pace:`; `height` is the last one signed whole. `failure`: what ended it, if anything did."""
+    """`with Pace(address, chain_id) as pace:`; `height` is the last one signed whole.
+
+    `failure`: what ended it, if anything did.
+    """
 
     def __init__(self, address: str, chain_id: str, interval_s: float = 0.15) -> None:
         self.height = 0

@@ -1,8 +1,11 @@
-"""A real systemd as PID 1 of namespaces of its own, with the interface of systemdlike.Manager. Needs root and a systemd to run.
+"""A real systemd as PID 1 of namespaces of its own, with the interface of systemdlike.Manager.
 
-What is the machine's stays as it is: every file system is read-only there or a fresh one in memory (/dev, /etc, /opt, /run, /tmp, /var), and of the
-distribution's units, generators and tmpfiles none is there to be started. It shares the network, for the tests' validators. The interpreter
-and this tree are mounted below /opt, so that the unit's user reaches them wherever they are.
+Needs root and a systemd to run.
+
+What is the machine's stays as it is: every file system is read-only there or a fresh one in memory
+(/dev, /etc, /opt, /run, /tmp, /var), and of the distribution's units, generators and tmpfiles none
+is there to be started. It shares the network, for the tests' validators. The interpreter and this
+tree are mounted below /opt, so that the unit's user reaches them wherever they are.
 """
 
 import contextlib
@@ -23,7 +26,8 @@ from tests.e2e.systemdlike import PROJECT, add_unit
 SYSTEMD: Final = Path("/lib/systemd/systemd")
 _WORKS: Final = "CMKMS_TEST_SYSTEMD"
 _PATIENCE_S: Final = 120.0
-#: The units that ours, and systemd's own defaults, refer to. Nothing of the distribution's is started beside them.
+#: The units that ours, and systemd's own defaults, refer to. Nothing of the distribution's is
+#: started beside them.
 _TARGETS: Final = ("cometkms-test", "sysinit", "basic", "shutdown", "multi-user", "network-online", "time-sync")
 _BOOT: Final = """
 set -e
@@ -61,7 +65,9 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=cometkms-test SYSTEMD_U
 
 
 def mount_trees(below: str) -> str:
-    """Shell text: the interpreter, its packages and this tree, read-only below a directory that becomes /opt."""
+    """Shell text: the interpreter, its packages and this tree, read-only below a directory that
+    becomes /opt.
+    """
     trees = {"python": sys.base_prefix, "packages": sysconfig.get_path("purelib"), "source": str(PROJECT)}
     return "\n".join(
         f"mkdir -p {below}/{name}; mount --rbind {shlex.quote(tree)} {below}/{name}; mount -o remount,bind,ro {below}/{name}"

@@ -1,4 +1,6 @@
-"""A webhook's receiver for tests: plain or TLS, which answers as it is told to and remembers what it got."""
+"""A webhook's receiver for tests: plain or TLS, which answers as it is told to and
+remembers what it got.
+"""
 
 import contextlib
 import http.server
@@ -11,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 TLS = Path(__file__).parent / "tls"
-#: The certificate that SSL_CERT_FILE must name, for localhost and no other name. Its key is in this repository: trust it nowhere.
+#: The certificate that SSL_CERT_FILE must name, for localhost and no other name. Its key is in this
+#: repository: trust it nowhere.
 CERTIFICATE = TLS / "localhost.pem"
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """`behave` decides what becomes of a request: "ok", "hang", "drip", "drop", "redirect", "garbage" or an HTTP status."""
+    """`behave` decides what becomes of a request: "ok", "hang", "drip", "drop", "redirect",
+    "garbage" or an HTTP status.
+    """
 
     daemon_threads = True
 
@@ -29,7 +34,8 @@ class Receiver(http.server.ThreadingHTTPServer):
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(CERTIFICATE, TLS / "key.pem")
-            # The handshake is made in the request's own thread, at the first read: one that fails keeps nobody else waiting.
+            # The handshake is made in the request's own thread, at the first read: one that fails
+            # keeps nobody else waiting.
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -1,4 +1,6 @@
-"""A TCP relay between two nodes, in threads: it can fall silent, delay, break connections, or carry one direction only."""
+"""A TCP relay between two nodes, in threads: it can fall silent, delay, break connections, or carry
+one direction only.
+"""
 
 import contextlib
 import queue
@@ -8,10 +10,12 @@ import time
 
 
 class Relay:
-    """Listens on `port` and forwards to 127.0.0.1:target. `silent`: bytes vanish both ways and nothing is closed.
+    """Listens on `port` and forwards to 127.0.0.1:target.
 
-    `mute`: "out" (dialler → target) or "in" loses that direction alone. `delay_s`: how much later each piece is passed on; a longer
-    line, not a slower one.
+    `silent`: bytes vanish both ways and nothing is closed.
+
+    `mute`: "out" (dialler → target) or "in" loses that direction alone. `delay_s`: how much later
+    each piece is passed on; a longer line, not a slower one.
     """
 
     def __init__(self, target: int) -> None:

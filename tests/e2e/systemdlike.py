@@ -1,15 +1,20 @@
-"""A service manager that treats a unit as systemd does, where there is no systemd: for tests, and for the documents' commands.
+"""A service manager that treats a unit as systemd does, where there is no systemd: for tests, and
+for the documents' commands.
 
     python -m tests.e2e.systemdlike --root DIR install               `systemctl`, `journalctl`, `sudo`, … into DIR/bin
     DIR/bin/systemctl start|stop|restart|reload|kill|status|is-active|show|reset-failed|enable|disable|daemon-reload [--now] [UNIT]
     DIR/bin/journalctl -u UNIT
 
-It reads the real unit files, drop-ins and templates below DIR/etc/systemd/system, and plays what CometKMS relies on: Type=notify with
-NOTIFY_SOCKET and NotifyAccess=main, WATCHDOG_USEC and SIGABRT when it is silent, TimeoutStartSec/StopSec, ExecReload, Restart=on-failure (and always, which is the same while nothing ends by itself) with
-RestartPreventExitStatus, RestartSteps and the start limit, StateDirectory, Environment, EnvironmentFile, LoadCredential, KillMode=mixed, LimitCORE.
-Paths of the unit are below DIR (%S is DIR/var/lib). Sandboxing is not played: tests/e2e/realsystemd.py is for that, where it works.
+It reads the real unit files, drop-ins and templates below DIR/etc/systemd/system, and plays what
+CometKMS relies on: Type=notify with NOTIFY_SOCKET and NotifyAccess=main, WATCHDOG_USEC and SIGABRT
+when it is silent, TimeoutStartSec/StopSec, ExecReload, Restart=on-failure (and always, which is the
+same while nothing ends by itself) with RestartPreventExitStatus, RestartSteps and the start limit,
+StateDirectory, Environment, EnvironmentFile, LoadCredential, KillMode=mixed, LimitCORE. Paths of
+the unit are below DIR (%S is DIR/var/lib). Sandboxing is not played: tests/e2e/realsystemd.py is
+for that, where it works.
 
-Each started unit has a process of its own that watches it and answers on a socket; it ends when the unit is inactive and nobody waits.
+Each started unit has a process of its own that watches it and answers on a socket; it ends when the
+unit is inactive and nobody waits.
 """
 
 import argparse
@@ -46,7 +51,9 @@ def seconds(text: str) -> float:
 
 
 def parse_unit(text: str, into: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
-    """Directives of all sections by name, each with its values in order; an empty value clears what stood before."""
+    """Directives of all sections by name, each with its values in order; an empty value clears what
+    stood before.
+    """
     found = {} if into is None else into
     lines = text.replace("\\\n", " ").splitlines()
     for line in (one.strip() for one in lines):
@@ -195,7 +202,8 @@ class Watched:
         )
 
     def _load_credentials(self) -> dict[str, str]:
-        loaded = self.unit.all("LoadCredential") + self.unit.all("LoadCredentialEncrypted")  # here nothing is encrypted
+        # here nothing is encrypted
+        loaded = self.unit.all("LoadCredential") + self.unit.all("LoadCredentialEncrypted")
         if not loaded:
             return {}
         directory = self.root / "run/credentials" / self.unit.name
@@ -231,7 +239,9 @@ class Watched:
     # --- what happens ---
 
     def step(self, command: socket.socket) -> None:
-        """Wait for what the unit or an operator says, for the main process's end or for the next deadline; then see to it."""
+        """Wait for what the unit or an operator says, for the main process's end or for the next
+        deadline; then see to it.
+        """
         with contextlib.suppress(InterruptedError):
             select.select([self.notify, command, *self.ends], [], [], self._patience_s(time.monotonic()))
         self._read_notify()

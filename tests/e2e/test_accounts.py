@@ -1,4 +1,6 @@
-"""A node that root starts, in homes of every kind; what others can write; and what is left of a passphrase."""
+"""A node that root starts, in homes of every kind; what others can write; and what is
+left of a passphrase.
+"""
 
 import os
 import re
@@ -42,7 +44,10 @@ def give(home: Path, uid: int) -> None:
 def test_each_process_is_somebody_else_and_the_home_stays_whose_it_was(
     owner: int, make_node: MakeNode, make_validator: MakeValidator
 ) -> None:
-    """Twice: the second start finds what the first left. Then as a start before had left it, all root's."""
+    """Twice: the second start finds what the first left.
+
+    Then as a start before had left it, all root's.
+    """
     address = free_tcp()
     node, validator = make_node(address), make_validator(address)
     if AS_ROOT:
@@ -115,7 +120,8 @@ def test_a_process_that_is_killed_comes_back_as_the_same_account(
     validator.must_sign(PRECOMMIT, 2)
     writer = helpers_of(node)[0]
     state = node.child("state")["pid"]
-    os.kill(writer, signal.SIGKILL)  # its end is the state process's: no state file is left behind in silence
+    # its end is the state process's: no state file is left behind in silence
+    os.kill(writer, signal.SIGKILL)
     validator.must_sign(PRECOMMIT, 3)
     until("the state process is started again", lambda: _another(node, "state", state))
     validator.connect()
@@ -207,7 +213,9 @@ def test_a_passphrase_from_a_descriptor_is_in_the_supervisor_and_nowhere_else(
 
 
 def test_a_passphrase_from_stdin_is_open_in_no_process(make_node: MakeNode, tmp_path: Path) -> None:
-    """A file that was read to its end is read again by whoever has it open: the process that talks HTTP to strangers, too."""
+    """A file that was read to its end is read again by whoever has it open: the process that talks
+    HTTP to strangers, too.
+    """
     node = make_node(free_tcp())
     word = tmp_path / "word"
     word.write_text("a word that is nowhere else 4712\n")

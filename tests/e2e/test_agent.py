@@ -1,4 +1,6 @@
-"""An agent beside a real CometBFT client: hosts that vanish, freeze and die, agents that are killed, strangers."""
+"""An agent beside a real CometBFT client: hosts that vanish, freeze and die, agents that are
+killed, strangers.
+"""
 
 import signal
 import socket
@@ -29,7 +31,9 @@ AgentNet = tuple[AgentCluster, AgentProcess, Client]
 
 @pytest.fixture
 def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AgentNet]:
-    """Its parameter, if a test gives one: the type of the validator's key, and a client that knows it."""
+    """Its parameter, if a test gives one: the type of the validator's key, and a client
+    that knows it.
+    """
     key_type, version = getattr(request, "param", ("ed25519", "v038"))
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
@@ -55,7 +59,9 @@ def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AgentNet]:
     ids=lambda one: one[0],
 )
 def test_a_validator_signs_through_its_agent_and_every_state_file_follows(net: AgentNet) -> None:
-    """The agent verifies each signature and extension's signature before it hands them on: of every key type."""
+    """The agent verifies each signature and extension's signature before it hands them
+    on: of every key type.
+    """
     cluster, agent, validator = net
     for height in (1, 2, 3):
         validator.must_sign(PREVOTE, height)
@@ -66,7 +72,9 @@ def test_a_validator_signs_through_its_agent_and_every_state_file_follows(net: A
 
 
 def test_a_leader_that_freezes_or_is_killed_does_not_cost_the_validator_its_connection(net: AgentNet) -> None:
-    """Nobody else answers for a frozen host: the agent's second try does, by a node that does not lead. CometBFT alone waits five seconds."""
+    """Nobody else answers for a frozen host: the agent's second try does, by a node that does not
+    lead. CometBFT alone waits five seconds.
+    """
     cluster, agent, validator = net
     validator.must_sign(PREVOTE, 1)
     leader = cluster.wait_leader()
@@ -94,7 +102,9 @@ def test_a_leader_that_freezes_or_is_killed_does_not_cost_the_validator_its_conn
 
 
 def test_an_agent_that_is_killed_and_started_again_signs_nothing_twice(net: AgentNet) -> None:
-    """It remembers nothing, and needs not: the same question has the same answer, another one at the place a refusal."""
+    """It remembers nothing, and needs not: the same question has the same answer, another one at
+    the place a refusal.
+    """
     _, agent, validator = net
     first = validator.must_sign(PREVOTE, 1)
     for height in range(2, 6):
@@ -121,7 +131,9 @@ def test_a_validator_boots_while_no_node_is_there_once_the_key_was_seen(net: Age
 
 
 def test_strangers_and_floods_do_no_harm(net: AgentNet, tmp_path: Path) -> None:
-    """An unlisted key proves itself and is sent away; connections that say nothing push each other out; the validator signs on."""
+    """An unlisted key proves itself and is sent away; connections that say nothing push each other
+    out; the validator signs on.
+    """
     cluster, _, validator = net
     validator.must_sign(PREVOTE, 1)
     stranger = AgentProcess(tmp_path / "stranger", "stranger")
@@ -156,7 +168,9 @@ def test_strangers_and_floods_do_no_harm(net: AgentNet, tmp_path: Path) -> None:
 
 
 def test_an_agent_of_another_chain_gets_nothing_signed(tmp_path: Path) -> None:
-    """Its key is listed for test-1: whatever its own settings call the chain, no node serves it for another."""
+    """Its key is listed for test-1: whatever its own settings call the chain, no node
+    serves it for another.
+    """
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 1, [agent])
@@ -175,7 +189,9 @@ def test_an_agent_of_another_chain_gets_nothing_signed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("version", "scheme"), [("v033", "tcp"), ("v038", "unix"), ("v040", "tcp"), ("v1", "tcp")])
 def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, scheme: str) -> None:
-    """Proposals, votes, the public key and the largest vote extension, of one node alone; bytes that are no vote are refused."""
+    """Proposals, votes, the public key and the largest vote extension, of one node alone; bytes
+    that are no vote are refused.
+    """
     address = free_tcp() if scheme == "tcp" else f"unix://{tmp_path}/v.sock"
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 1, [agent])
@@ -193,10 +209,12 @@ def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, sch
             refused = [validator.ask(cmd="sign_bytes", value="ab" * 32) for _ in range(3)]
             assert all(one["remote"] and "bytes not allowed" in one["error"] for one in refused)
             counted = [number for name, number in agent.metrics().items() if 'outcome="refused"' in name]
-            assert len(counted) == 1 and counted[0] >= 4  # a validator that got no answer in time asks again
+            # a validator that got no answer in time asks again
+            assert len(counted) == 1 and counted[0] >= 4
             validator.must_sign(PREVOTE, 2)
             until("it is told", lambda: "bytes refused" in agent.log())
-            assert agent.log().count("bytes refused") <= agent.log().count("validator connected")  # once a connection
+            # once a connection
+            assert agent.log().count("bytes refused") <= agent.log().count("validator connected")
     finally:
         agent.stop()
         cluster.stop()
@@ -204,7 +222,9 @@ def test_every_dialect_and_socket_goes_through(tmp_path: Path, version: str, sch
 
 
 def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Path) -> None:
-    """No FIN and no RST come: the validator's own connection stays, and the node that does not lead yet signs what is asked next."""
+    """No FIN and no RST come: the validator's own connection stays, and the node that does not lead
+    yet signs what is asked next.
+    """
     net = free_network()
     host = Namespaces.host(net)
     address = f"tcp://{host}:26970"
@@ -222,7 +242,8 @@ def test_a_host_whose_cable_is_pulled_costs_a_request_one_more_try(tmp_path: Pat
             cluster.run(name)
         agent.start()
         until("a leader", cluster.seen_leading)
-        agent.wait_linked(len(cluster.ids))  # else the node that is pulled may not be the one that is asked
+        # else the node that is pulled may not be the one that is asked
+        agent.wait_linked(len(cluster.ids))
         validator.must_sign(PREVOTE, 1)
         for height in (2, 5):
             leader = until("a leader", cluster.seen_leading)
@@ -283,7 +304,9 @@ def test_a_reload_strikes_an_agent_off_the_list_and_lets_another_in(tmp_path: Pa
 def test_one_agent_serves_several_chains_and_two_validators_of_one(
     tmp_path: Path, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
-    """Each has its own place and key; the two of one chain never get two blocks, and a refusal of one chain's is nothing to the other."""
+    """Each has its own place and key; the two of one chain never get two blocks, and a refusal of
+    one chain's is nothing to the other.
+    """
     addresses = {free_tcp(): "chain-a", free_tcp(): "chain-a", free_tcp(): "chain-b"}
     agent = AgentProcess(tmp_path / "agent")
     node = make_node()

@@ -1,5 +1,7 @@
-"""`cmkms agent` as packaging/kubernetes/validator.yaml puts it: process 1, a user without a name, its key a secret of root's and the pod's
-group behind links, its settings not to be written, nothing writable but an empty directory."""
+"""`cmkms agent` as packaging/kubernetes/validator.yaml puts it: process 1, a user without a name,
+its key a secret of root's and the pod's group behind links, its settings not to be written, nothing
+writable but an empty directory.
+"""
 
 import os
 import shlex

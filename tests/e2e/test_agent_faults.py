@@ -1,4 +1,6 @@
-"""What goes wrong around an agent: nodes that swallow what they are asked or restart, agents that are killed, copied, or want other blocks."""
+"""What goes wrong around an agent: nodes that swallow what they are asked or restart, agents that
+are killed, copied, or want other blocks.
+"""
 
 import shutil
 import signal
@@ -22,7 +24,10 @@ def again(agent: AgentProcess, address: str, why: str, chain: str = CHAIN) -> fl
 def test_a_leader_that_accepts_and_never_answers_costs_its_patience_and_is_asked_again_when_it_speaks(
     tmp_path: Path,
 ) -> None:
-    """Its host lives and takes every byte; nothing comes back. Nothing is closed either, so only silence tells."""
+    """Its host lives and takes every byte; nothing comes back.
+
+    Nothing is closed either, so only silence tells.
+    """
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 3, [agent])
@@ -46,7 +51,8 @@ def test_a_leader_that_accepts_and_never_answers_costs_its_patience_and_is_asked
             validator.must_sign(PREVOTE, height)
             validator.must_sign(PRECOMMIT, height)
         assert again(agent, address, "silence") > silences
-        until(agent.log, lambda: "silent for" in agent.log())  # its link is given up, and dialled again
+        # its link is given up, and dialled again
+        until(agent.log, lambda: "silent for" in agent.log())
         validator.must_sign(PREVOTE, 8)
         links = agent.log().count(" node connected")
         relays[leader].silent = False
@@ -62,7 +68,9 @@ def test_a_leader_that_accepts_and_never_answers_costs_its_patience_and_is_asked
 
 
 def test_nodes_that_restart_one_by_one_cost_the_validator_no_request(tmp_path: Path) -> None:
-    """As at an upgrade, the leader among them: every request is answered with a signature, over one connection."""
+    """As at an upgrade, the leader among them: every request is answered with a
+    signature, over one connection.
+    """
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 3, [agent])
@@ -107,7 +115,9 @@ def test_nodes_that_restart_one_by_one_cost_the_validator_no_request(tmp_path: P
 
 
 def test_two_agents_whose_validators_want_other_blocks_never_get_two_signatures_at_a_place(tmp_path: Path) -> None:
-    """While leaders freeze and die, so that both agents ask nodes that do not lead, urgently, and at once."""
+    """While leaders freeze and die, so that both agents ask nodes that do not lead,
+    urgently, and at once.
+    """
     addresses = [free_tcp(), free_tcp()]
     agents = [AgentProcess(tmp_path / name, name) for name in ("sentry-a", "sentry-b")]
     cluster = AgentCluster(tmp_path, 3, agents)
@@ -149,8 +159,9 @@ def test_two_agents_whose_validators_want_other_blocks_never_get_two_signatures_
 def test_an_agent_killed_at_each_point_of_a_request_never_lets_two_blocks_be_signed(
     tmp_path: Path, faults: Faults
 ) -> None:
-    """Before and after each of what it sends: the question to the node, the answer to the validator, and what comes next. Its supervisor starts
-    it again, and the validator goes on."""
+    """Before and after each of what it sends: the question to the node, the answer to the
+    validator, and what comes next. Its supervisor starts it again, and the validator goes on.
+    """
     address = free_tcp()
     agent = AgentProcess(tmp_path / "agent")
     node = Node(tmp_path / "node0")
@@ -191,7 +202,10 @@ def test_an_agent_killed_at_each_point_of_a_request_never_lets_two_blocks_be_sig
 def test_a_copied_agent_and_the_original_push_each_other_out_ever_more_slowly_and_sign_nothing_twice(
     tmp_path: Path,
 ) -> None:
-    """One key, two machines: each node keeps the one that came last. Nobody is starved, and the log says what it is."""
+    """One key, two machines: each node keeps the one that came last.
+
+    Nobody is starved, and the log says what it is.
+    """
     addresses = [free_tcp(), free_tcp()]
     agent = AgentProcess(tmp_path / "agent")
     cluster = AgentCluster(tmp_path, 1, [agent])
@@ -223,7 +237,9 @@ def test_a_copied_agent_and_the_original_push_each_other_out_ever_more_slowly_an
 
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
 def test_a_real_node_behind_an_agent_makes_blocks_through_the_loss_of_its_leader(fault: str, tmp_path: Path) -> None:
-    """CometBFT's own node, 100 ms commits: it boots, and its one connection to the agent lives through whatever happens behind."""
+    """CometBFT's own node, 100 ms commits: it boots, and its one connection to the agent lives
+    through whatever happens behind.
+    """
     address = free_tcp()
     chain = CometBFT(tmp_path / "comet", address)
     agent = AgentProcess(tmp_path / "agent")

@@ -1,4 +1,6 @@
-"""`cmkms agent` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), else under one that is played."""
+"""`cmkms agent` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), else
+under one that is played.
+"""
 
 import signal
 from collections.abc import Iterator

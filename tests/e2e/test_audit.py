@@ -1,4 +1,6 @@
-"""The audit log of a whole node: every decision with the hash of what the validator got, whatever dies and whatever the disk does."""
+"""The audit log of a whole node: every decision with the hash of what the validator got, whatever
+dies and whatever the disk does.
+"""
 
 import contextlib
 import hashlib
@@ -89,7 +91,8 @@ def test_every_kind_of_decision_is_there_with_the_hash_of_what_the_validator_got
     assert node.stop() == 0
     found = [line.fields for line in lines(node) if "bytes" in line.fields]
     seen = [(one["what"], one["reason"], one["height"], one["bytes"]) for one in found]
-    # A slow disk may leave more requests unanswered, which the validator asks again: each is a line, and none that was asked for lacks.
+    # A slow disk may leave more requests unanswered, which the validator asks again: each is a
+    # line, and none that was asked for lacks.
     assert [one for one in seen if one[0] != "unanswered"] == [one for one in expected if one[0] != "unanswered"]
     assert {one for one in expected if one[0] == "unanswered"} <= set(seen)
     assert {(one["chain"], one["validator"], one["identity"]) for one in found} == {(CHAIN, address, identity)}
@@ -119,7 +122,9 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
             validator.must_sign(PRECOMMIT, height)
 
     def overflow() -> bool:
-        """An audit process that takes nothing, and more decisions than its queue holds; the supervisor may end it meanwhile."""
+        """An audit process that takes nothing, and more decisions than its queue holds; the
+        supervisor may end it meanwhile.
+        """
         stopped = node.child("audit")["pid"]
         os.kill(stopped, signal.SIGSTOP)
         sign(300)
@@ -130,12 +135,14 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
             "the queue is being emptied, or a successor did it already",
             lambda: told(node) > written or told(node) == height,
         )
-        sign(1)  # there is room for it: a loss is told by the number of the next decision that is taken
+        # there is room for it: a loss is told by the number of the next decision that is taken
+        sign(1)
         until("each is there, or said to be missing", lambda: told(node) == height)
         return what(node).count("dropped") > before
 
     sign(20)
-    # the audit process: its queue holds what is decided meanwhile; what it had taken and not written is told by its successor
+    # the audit process: its queue holds what is decided meanwhile; what it had taken and not
+    # written is told by its successor
     audit = node.child("audit")
     os.kill(audit["pid"], signal.SIGKILL)
     sign(20)
@@ -165,7 +172,8 @@ def test_whatever_is_killed_the_log_stays_whole_and_says_what_it_lacks(
     report = verify(directory(node))
     assert report.whole, report
     assert told(node) == height
-    assert report.walk.counts["began"] >= 3  # an audit process that stood still for long was ended, too
+    # an audit process that stood still for long was ended, too
+    assert report.walk.counts["began"] >= 3
     assert what(node)[-2:] == ["ended", "closed"]
     assert "node ended" not in node.log()
 

@@ -1,4 +1,6 @@
-"""`python -m benchmarks --quick`: everything it promises to write is written, and a second run is compared with the first."""
+"""`python -m benchmarks --quick`: everything it promises to write is written, and a second run is
+compared with the first.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""Peers of the benchmark, for real: the Go floor and this project through scripts, beside themselves."""
+"""Peers of the benchmark, for real: the Go floor and this project through scripts,
+beside themselves.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A key that goes on under another chain id: the new one begins at 0, and what was signed under the old one is never forgotten."""
+"""A key that goes on under another chain id: the new one begins at 0, and what was signed under the
+old one is never forgotten.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -61,7 +63,9 @@ def test_three_nodes_go_on_under_another_id_and_back(cluster: Cluster, address: 
 
 
 def test_while_a_node_is_forgotten_nothing_is_signed_under_the_new_id(cluster: Cluster, address: str) -> None:
-    """RUNBOOK "Another chain id": it comes back as it was; and it does not start under the new id before it is done there."""
+    """RUNBOOK "Another chain id": it comes back as it was; and it does not start under the new id
+    before it is done there.
+    """
     cluster.start()
     validator = Client(address)
     validator.must_sign(PRECOMMIT, 100)
@@ -92,7 +96,9 @@ def test_while_a_node_is_forgotten_nothing_is_signed_under_the_new_id(cluster: C
 
 
 def test_what_the_store_does_not_know_is_not_forgotten(tmp_path: Path, address: str) -> None:
-    """A state file that another signer wrote, and that this home never started with: its mark would be lost."""
+    """A state file that another signer wrote, and that this home never started with:
+    its mark would be lost.
+    """
     node = Node(tmp_path / "node", address)
     node.start("--id", "node0").stop()
     node.state_path.write_text('{"height":"500","round":0,"step":3}')
@@ -130,7 +136,9 @@ def elsewhere() -> Iterator[Judged]:
 
 
 def gone_on(members: list[Member], validator: Judged, elsewhere: Judged) -> None:
-    """They signed height 5, and now 2 under the other id; with a new replicated log, for that has the last signature under every id."""
+    """They signed height 5, and now 2 under the other id; with a new replicated log, for that has
+    the last signature under every id.
+    """
     for member in members:
         member.start()
     validator.connect()
@@ -186,7 +194,8 @@ def test_one_node_whose_store_was_made_anew_under_another_id_says_what_it_forgot
         said = node.run("chain", "rename", "--from", "test-2", "--to", "test-1", *flags, code=5).stderr
         assert "this home signed for test-1 up to 5/0/3" in said
         assert "knows it up to 0: the store was made anew since" in said
-    shutil.copy(node.home / "priv" / "priv_validator_state.test-1.json", node.home / STATE)  # as it says
+    # as it says
+    shutil.copy(node.home / "priv" / "priv_validator_state.test-1.json", node.home / STATE)
     serve(node, "test-1", validator)
     node.run("recover", "--min-height", "7", "--yes-height", "7")
     node.start()

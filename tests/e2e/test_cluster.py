@@ -40,7 +40,9 @@ def test_three_nodes_with_empty_data_directories_sign_and_every_node_follows(
     seen = {}
 
     def at_one() -> bool:
-        """What they say of themselves and of each other agrees; a node that is elected meanwhile is agreed on soon."""
+        """What they say of themselves and of each other agrees; a node that is elected meanwhile is
+        agreed on soon.
+        """
         seen.update({name: cluster.status(name) for name in cluster.ids})
         if not all(seen.values()):
             return False
@@ -130,14 +132,19 @@ def test_leadership_is_transferred_by_command(cluster: Cluster, validator: Clien
 
 
 def ordered_from(cluster: Cluster, name: str) -> dict[str, str]:
-    """`cmkms leader transfer`, without the time that a new process takes. Raises: OperatorError with the no."""
+    """`cmkms leader transfer`, without the time that a new process takes.
+
+    Raises: OperatorError with the no.
+    """
     path = cluster.nodes[name].home / "data" / name / "control.sock"
     answer: dict[str, str] = ask(path, {"op": "leader_transfer", "to": None})
     return answer
 
 
 def test_an_order_right_after_a_node_came_back_is_obeyed(cluster: Cluster, validator: Client) -> None:
-    """Whoever is back keeps quiet for a moment, so that it takes the lead from nobody: an order is none the worse for it."""
+    """Whoever is back keeps quiet for a moment, so that it takes the lead from nobody: an order is
+    none the worse for it.
+    """
     cluster.start()
     cluster.wait_whole()
     for number, whom in enumerate(("leader", "follower", "leader"), start=1):
@@ -164,7 +171,9 @@ def test_an_order_right_after_a_node_came_back_is_obeyed(cluster: Cluster, valid
 
 @pytest.mark.parametrize("how", ["stopped and started", "restarted in place"])
 def test_a_rolling_restart_signs_on(tmp_path: Path, how: str) -> None:
-    """One node after the other, each as soon as the one before is complete: nothing that is signed is lost on the way."""
+    """One node after the other, each as soon as the one before is complete: nothing that is signed
+    is lost on the way.
+    """
     with rivalry(tmp_path) as (cluster, rivals):
         cluster.wait_whole()
         for name in (*cluster.ids, cluster.ids[0]):
@@ -218,7 +227,8 @@ def test_a_wiped_node_recovers_by_itself_and_never_counts_before(
     assert not validator.ask(**ballot(PREVOTE, 9)).get("signature"), "one node and a recovering one are no majority"
     cluster.start(third)
     cluster.wait_state(victim, "complete")
-    validator.must_sign(PREVOTE, 10)  # 9 was promised once and signed by nobody: burnt for whoever read it
+    # 9 was promised once and signed by nobody: burnt for whoever read it
+    validator.must_sign(PREVOTE, 10)
     assert "regression" in validator.must_refuse(PREVOTE, 7)
 
 

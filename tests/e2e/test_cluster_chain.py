@@ -1,4 +1,6 @@
-"""A chain of four real CometBFT nodes, one of which signs through our three: blocks keep coming while leaders are killed."""
+"""A chain of four real CometBFT nodes, one of which signs through our three: blocks keep coming
+while leaders are killed.
+"""
 
 import base64
 import hashlib
@@ -58,7 +60,10 @@ def genesis_of(members: list[Member], ours: Path) -> str:
 
 
 def signs_above(member: Member, address: str, height: int) -> bool:
-    """Whether that validator is in the commit of a block above `height`. The newest block's commit may still grow."""
+    """Whether that validator is in the commit of a block above `height`.
+
+    The newest block's commit may still grow.
+    """
     for above in range(height + 1, member.height()):
         commit = member.get(f"commit?height={above}")["signed_header"]["commit"]
         if address in [one["validator_address"] for one in commit["signatures"]]:

@@ -1,4 +1,6 @@
-"""An operator's steps on running clusters, as docs/CLUSTER.md tells them: each with a real validator that asks before and after."""
+"""An operator's steps on running clusters, as docs/CLUSTER.md tells them: each with a real
+validator that asks before and after.
+"""
 
 import json
 import shutil
@@ -75,7 +77,10 @@ class Member:
         return (self.home / "log").read_text(errors="replace")
 
     def peers(self) -> dict[str, Any]:
-        """What this node says of all; {} while it does not run. As `cmkms peers --json` asks, without a process for each look."""
+        """What this node says of all; {} while it does not run.
+
+        As `cmkms peers --json` asks, without a process for each look.
+        """
         try:
             return ask(self.home / "data" / self.id / "control.sock", {"op": "peers"}, PATIENCE_S)
         except (OperatorError, OSError):
@@ -118,7 +123,9 @@ class Member:
 
 
 class Judged(Validator):
-    """A validator whose every answer a judge sees: one that asks the old machines sees what the others gave, too."""
+    """A validator whose every answer a judge sees: one that asks the old machines sees what the
+    others gave, too.
+    """
 
     def __init__(self, judge: Judge, chain: str = CHAIN) -> None:
         super().__init__(free_tcp(), chain=chain)
@@ -131,9 +138,11 @@ class Judged(Validator):
         return answer
 
     def gets_nothing(self, height: int) -> None:
-        """Whoever serves it gives no signature for another block, at any place from here to above the height.
+        """Whoever serves it gives no signature for another block, at any place from
+        here to above the height.
 
-        While nobody dials it CometBFT answers so after three to nine seconds: then it is not asked for all of them.
+        While nobody dials it CometBFT answers so after three to nine seconds: then it is not asked
+        for all of them.
         """
         unserved = 0
         for place in range(1, height + 3):
@@ -230,7 +239,9 @@ def test_the_leader_hands_over_at_an_operators_word_and_signing_goes_on(
     told = []
 
     def handed_over() -> Member | None:
-        """Whoever leads hands over to another, which then says that it leads; all again when somebody else was elected meanwhile."""
+        """Whoever leads hands over to another, which then says that it leads; all again when
+        somebody else was elected meanwhile.
+        """
         first = leader_of(members)
         heir = next(one for one in members if one is not first)
         already = cmkms("--home", str(heir.home), "leader", "transfer", "--to", first.id)
@@ -258,7 +269,9 @@ def test_the_leader_hands_over_at_an_operators_word_and_signing_goes_on(
 
 
 def prepare(make_homes: Callable[..., list[Member]], source: Member, name: str, peers: Sequence[Member]) -> Member:
-    """A new machine as RUNBOOK says: the key and the state of a living node, its config.toml with an id and an address of its own."""
+    """A new machine as RUNBOOK says: the key and the state of a living node, its config.toml with
+    an id and an address of its own.
+    """
     [new] = make_homes(f"of-{name}", 1, "--key-file", str(source.home / "priv" / "priv_validator_key.json"))
     new.home, new.id = new.home.rename(new.home.with_name(name)), name
     ports = {one.id: one.raft_port() for one in peers} | {name: free_port()}
@@ -345,7 +358,9 @@ def between_epochs(member: Member) -> bool:
 def replace_node2(
     make_homes: Callable[..., list[Member]], zero: Member, one: Member, two: Member
 ) -> tuple[Member, tuple[str, ...]]:
-    """Two that run are sealed, stopped and have begun; node3 is prepared, and nothing has started yet."""
+    """Two that run are sealed, stopped and have begun; node3 is prepared, and nothing
+    has started yet.
+    """
     three = prepare(make_homes, zero, "node3", [zero, one, two])
     change = ("replace", "node2", entry(three))
     assert "ready    node3" in says(three, *change)
@@ -366,7 +381,9 @@ def replace_node2(
 def test_a_dead_node_is_replaced_by_a_machine_that_does_not_boot_and_counts_no_more_when_it_returns(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:
-    """A majority of the new members signs at once; and an old machine that comes back, in between or later, gives nothing."""
+    """A majority of the new members signs at once; and an old machine that comes back, in between
+    or later, gives nothing.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -394,7 +411,10 @@ def test_a_dead_node_is_replaced_by_a_machine_that_does_not_boot_and_counts_no_m
 def test_the_old_machine_comes_back_between_the_first_seal_and_the_second(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:
-    """It makes a majority of the old epoch with the one that is not sealed yet. What they sign, that one's seal shows."""
+    """It makes a majority of the old epoch with the one that is not sealed yet.
+
+    What they sign, that one's seal shows.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -434,7 +454,8 @@ def test_a_member_goes_and_what_it_held_is_of_no_more_use(
     old = two.home.with_name("old-copy")
     two.stop()
     shutil.copytree(two.home, old)
-    assert "is no member of the next epoch" not in says(two, *change)  # stopped: it is sealed all the same
+    # stopped: it is sealed all the same
+    assert "is no member of the next epoch" not in says(two, *change)
     validator.must_sign(PRECOMMIT, 6)
     says(zero, *change)
     says(one, *change)
@@ -488,7 +509,9 @@ def test_a_member_goes_and_what_it_held_is_of_no_more_use(
 def test_one_node_that_is_left_signs_on_beside_the_one_that_was_taken_out_and_still_runs(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    """It dials its old member, with promises of its own behind it; but it is sealed, and no second majority."""
+    """It dials its old member, with promises of its own behind it; but it is sealed,
+    and no second majority.
+    """
     zero, one = (member.start() for member in make_homes("net", 2))
     whole([zero, one])
     validator.connect()
@@ -510,7 +533,10 @@ def test_one_node_that_is_left_signs_on_beside_the_one_that_was_taken_out_and_st
 def test_a_node_that_is_left_alone_tells_who_was_away_from_an_old_copy_of_who_was_sealed(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    """Who gave no seal is one of a minority, for ever. Old copies of those who gave one could be a majority: for them it stops."""
+    """Who gave no seal is one of a minority, for ever.
+
+    Old copies of those who gave one could be a majority: for them it stops.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -542,7 +568,9 @@ def test_a_node_that_is_left_alone_tells_who_was_away_from_an_old_copy_of_who_wa
 def test_two_seals_begin_one_epoch_only(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:
-    """Fault (a): node0, node1 and node4 began epoch 2, and node3 began it alone from the same seals."""
+    """Fault (a): node0, node1 and node4 began epoch 2, and node3 began it alone from
+    the same seals.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -573,7 +601,8 @@ def test_two_seals_begin_one_epoch_only(
 def test_a_member_of_two_that_lost_its_store_after_the_other_was_sealed_is_recovered_and_sealed(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    """A sealed member answers nobody, and of two both seals are needed: the node says what to type, and that leads to the first signature.
+    """A sealed member answers nobody, and of two both seals are needed: the node says what to type,
+    and that leads to the first signature.
 
     Here the sealed one runs on; tests/e2e/test_recover.py has it switched off.
     """
@@ -611,7 +640,9 @@ def test_a_member_of_two_that_lost_its_store_after_the_other_was_sealed_is_recov
 def test_a_member_that_lost_everything_after_a_change_is_told_the_epoch_and_recovers(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    """Faults (b) and (e): it cannot begin again; it starts, with its own priv/, another node's, or the key alone."""
+    """Faults (b) and (e): it cannot begin again; it starts, with its own priv/, another node's, or
+    the key alone.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -645,7 +676,9 @@ def test_a_member_that_lost_everything_after_a_change_is_told_the_epoch_and_reco
 def test_a_store_that_was_put_back_cannot_vouch_for_what_it_forgot(
     make_homes: Callable[..., list[Member]], validator: Judged
 ) -> None:
-    """Fault (c): node0 and node1 signed; an old copy of node0 is sealed with node2, which lags, and node1 is lost."""
+    """Fault (c): node0 and node1 signed; an old copy of node0 is sealed with node2, which lags, and
+    node1 is lost.
+    """
     zero, one, two = (member.start() for member in make_homes("net", 3))
     whole([zero, one, two])
     validator.connect()
@@ -655,7 +688,8 @@ def test_a_store_that_was_put_back_cannot_vouch_for_what_it_forgot(
     old = zero.home.with_name("old-copy")
     shutil.copytree(zero.home, old)
     zero.start()
-    # Height 6, asked of node1 while it still leads alone, would be burnt by node0, which starts beside its promise (rule 8).
+    # Height 6, asked of node1 while it still leads alone, would be burnt by node0, which starts
+    # beside its promise (rule 8).
     until("node0 counts again", lambda: zero.is_("complete"))
     validator.connect()
     for height in range(6, 12):
@@ -750,7 +784,8 @@ def test_beside_a_dead_node_a_wiped_one_is_vouched_for_by_a_height_and_the_dead_
     ports = {member.id: member.raft_port() for member in members}
     for member in members:
         rewrite(member, members, ports)
-    begin([zero, one], seals, "--min-height", "20", "--yes-height", "20")  # nobody can say that no old copy was sealed
+    # nobody can say that no old copy was sealed
+    begin([zero, one], seals, "--min-height", "20", "--yes-height", "20")
     for member in members:
         member.start()
     whole(members)

@@ -1,4 +1,7 @@
-"""Bad days: wrong lists, keys, ids and chains. Each node says which, on both sides, and nothing is signed by the wrong one."""
+"""Bad days: wrong lists, keys, ids and chains.
+
+Each node says which, on both sides, and nothing is signed by the wrong one.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -154,7 +157,9 @@ def test_faults_of_validator_addr_name_validator_addr(tmp_path: Path) -> None:
 
 
 def test_the_status_of_another_home_is_not_taken_for_this_ones(tmp_path: Path, validator: Client) -> None:
-    """Two homes at one HTTP address, as a container's health check would ask: whoever answers is compared."""
+    """Two homes at one HTTP address, as a container's health check would ask: whoever
+    answers is compared.
+    """
     node = Node(tmp_path / "node", validator.address).start("--id", "node0")
     other = Node(tmp_path / "other", validator.address)
     try:

@@ -1,4 +1,6 @@
-"""Partitions by the kernel: each node in its own network namespace, the leader's or a follower's cable pulled out."""
+"""Partitions by the kernel: each node in its own network namespace, the leader's or a follower's
+cable pulled out.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

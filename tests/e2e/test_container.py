@@ -1,4 +1,5 @@
-"""`cmkms start` where a container engine would put it: process 1, a user without a name or a home, nothing writable but the node's home.
+"""`cmkms start` where a container engine would put it: process 1, a user without a name or a home,
+nothing writable but the node's home.
 
 Each way is tried that this machine allows; the first needs nothing of it.
 """
@@ -38,7 +39,11 @@ exec setpriv --reuid={nobody} --regid={nobody} --clear-groups --no-new-privs --i
 
 @dataclass
 class Contained:
-    """A node. `process`: what was started; `pid`: of the supervisor; `health`: the image's health check, from outside."""
+    """A node.
+
+    `process`: what was started; `pid`: of the supervisor; `health`: the image's health
+    check, from outside.
+    """
 
     process: subprocess.Popen[bytes]
     pid: int

@@ -1,6 +1,8 @@
-"""The node killed, or its disk failing, at each step of a signature: never two signatures for one place.
+"""The node killed, or its disk failing, at each step of a signature: never two
+signatures for one place.
 
-The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real validator outside.
+The faults are made by tests/faults/shim.c under the node's own system calls; the judge is the real
+validator outside.
 """
 
 from collections.abc import Callable
@@ -64,7 +66,8 @@ def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     make_validator: Callable[..., Validator],
 ) -> None:
     if (call, how) == ("fdatasync", "short"):
-        call, how = "fsync", "EIO"  # there is no short sync: the state file's own sync fails instead
+        # there is no short sync: the state file's own sync fails instead
+        call, how = "fsync", "EIO"
     address = free_tcp()
     validator, node = make_validator(address), make_node(address)
     path = "/promises" if call != "fsync" else "priv_validator_state"
@@ -83,7 +86,8 @@ def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     assert process.returncode == 7, node.log()
     assert str(node.home) in node.log().splitlines()[-1]
     faults.disarm()
-    if how == "short":  # half a sector is a torn record: one node alone cannot know what stood there
+    # half a sector is a torn record: one node alone cannot know what stood there
+    if how == "short":
         start = cmkms("start", "--home", str(node.home))
         assert (start.returncode, "cmkms recover" in start.stderr) == (5, True)
         assert cmkms("recover", "--home", str(node.home), "--min-height", "9", "--yes-height", "9").returncode == 0

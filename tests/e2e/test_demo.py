@@ -1,4 +1,6 @@
-"""`cmkms demo` as a newcomer runs it: it shows, it stops, it fails when it must, and it leaves nothing behind."""
+"""`cmkms demo` as a newcomer runs it: it shows, it stops, it fails when it must, and it leaves
+nothing behind.
+"""
 
 import contextlib
 import os
@@ -60,7 +62,9 @@ class Demo:
         return _descendants(self.process.pid)
 
     def processes(self) -> Counter[str]:
-        """What the nodes' processes are called, but for the supervisors; one that just ended has no name."""
+        """What the nodes' processes are called, but for the supervisors; one that just
+        ended has no name.
+        """
         names: Counter[str] = Counter()
         for pid in self.descendants():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -253,7 +257,9 @@ def start_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 def press_until(terminal: Terminal, key: str, done: bytes) -> None:
-    """Press it, and again when it was said that it was not the moment: a node is away, or nobody leads."""
+    """Press it, and again when it was said that it was not the moment: a node is away,
+    or nobody leads.
+    """
     while True:
         since = len(terminal.shown)
         terminal.press(key)
@@ -297,7 +303,9 @@ def test_a_second_kill_waits_until_all_three_are_there(start_terminal: Callable[
 def test_with_an_agent_a_key_freezes_the_leaders_host_and_the_page_shows_the_pause(
     start_terminal: Callable[..., Terminal], tmp_path: Path
 ) -> None:
-    """Kill and freeze: the validator's connection to its agent stays, another node signs, and that node's page tells it."""
+    """Kill and freeze: the validator's connection to its agent stays, another node signs, and that
+    node's page tells it.
+    """
     terminal = start_terminal("--agent", NO_COLOR="1")
     terminal.see(b"f freezes its host (SIGSTOP) for a moment")
     terminal.see(b"\r\x1b[Kheight 2")

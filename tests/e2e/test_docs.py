@@ -1,4 +1,7 @@
-"""Every ```console block of the documents does what it shows. How they are run: tests/e2e/console.py."""
+"""Every ```console block of the documents does what it shows.
+
+How they are run: tests/e2e/console.py.
+"""
 
 from pathlib import Path
 from typing import Any

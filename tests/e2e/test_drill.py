@@ -1,4 +1,6 @@
-"""`cmkms drill` and `cmkms doctor` on one running cluster of three whole nodes under a validator's steady pace."""
+"""`cmkms drill` and `cmkms doctor` on one running cluster of three whole nodes under a validator's
+steady pace.
+"""
 
 import json
 import signal
@@ -132,7 +134,9 @@ def test_a_drill_moves_restarts_and_puts_back_and_misses_no_height(net: Net) -> 
 
 
 def bad(found: list[dict[str, str]], *areas: str) -> list[dict[str, str]]:
-    """What warns or fails, but for what this machine has of its own (its disk, its clock, its processes' history)."""
+    """What warns or fails, but for what this machine has of its own (its disk, its clock, its
+    processes' history).
+    """
     return [one for one in found if one["level"] in ("warn", "fail") and one["area"] in areas]
 
 
@@ -184,13 +188,16 @@ def test_the_plan_is_shown_and_nothing_is_done_unless_it_is_confirmed_and_the_ch
 
 
 def interrupted(net: Net, watcher: str) -> str:
-    """What a drill says that is interrupted while a node is restarted; one that found the cluster unfit at that moment begins again."""
+    """What a drill says that is interrupted while a node is restarted; one that found the cluster
+    unfit at that moment begins again.
+    """
 
     def begun() -> tuple[subprocess.Popen[str], str] | None:
         drill = subprocess.Popen(
             [sys.executable, "-m", "cometkms", "drill", "--yes", "--rounds", "5", "--home", str(net.home(watcher))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs inherit it as ignored
+            # a shell's background jobs inherit it as ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert drill.stdout is not None
         said = ""
@@ -212,7 +219,9 @@ def interrupted(net: Net, watcher: str) -> str:
 
 
 def test_an_interrupted_drill_leaves_a_whole_cluster_and_says_so(net: Net) -> None:
-    """The lead is where it was before; unless it moved by itself on a busy machine, when the next drill shows it."""
+    """The lead is where it was before; unless it moved by itself on a busy machine, when the next
+    drill shows it.
+    """
     for _ in range(TRIES):
         net.whole()
         first = net.leader()

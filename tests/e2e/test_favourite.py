@@ -1,6 +1,8 @@
-"""`leader_priority` on real nodes: the lead returns to the preferred one after a time of calm, and every node says so.
+"""`leader_priority` on real nodes: the lead returns to the preferred one after a time of calm, and
+every node says so.
 
-The time is a tenth of what it is: a busy machine may never have a whole minute without an election. tests/unit/state has the minute.
+The time is a tenth of what it is: a busy machine may never have a whole minute without an election.
+tests/unit/state has the minute.
 """
 
 import time
@@ -49,12 +51,15 @@ def test_the_lead_returns_to_the_preferred_node_and_every_node_says_so(tmp_path:
                 cluster.start("node2")
             cluster.wait_whole()
             before = cluster.wait_leader()
-            # twice as long where node2 led first and was killed: whoever loses the lead early waits longer for it
+            # twice as long where node2 led first and was killed: whoever loses the lead early waits
+            # longer for it
             until("node2 leads again", lambda: cluster.leader() == "node2", patience_s=3 * PATIENCE_S)
             validator.must_sign(PRECOMMIT, height)
             gave = partial(gave_it, cluster, before)
             if any(gave() or time.sleep(1.0) for _ in range(10)):
-                break  # else a leader that had no turn for long was followed by node2 by chance, and it begins anew
+                # else a leader that had no turn for long was followed by node2 by chance, and it
+                # begins anew
+                break
         until(f"{before} counts that it gave it", gave)
         for name in cluster.ids:
             facts = {one["id"]: one["facts"]["leader_priority"] for one in cluster.nodes[name].status()["members"]}

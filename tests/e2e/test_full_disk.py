@@ -1,4 +1,6 @@
-"""A disk that is full for a while, or read-only: the node says so, ends with 7, and goes on by itself when it can."""
+"""A disk that is full for a while, or read-only: the node says so, ends with 7, and goes on by
+itself when it can.
+"""
 
 import os
 import signal

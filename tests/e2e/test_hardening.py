@@ -40,7 +40,9 @@ def of_proc(pid: int, *fields: str) -> list[str]:
 
 
 def spied(tmp_path: Path, node: Node, **more: str) -> dict[str, str]:
-    """Variables that put the spy into the node's processes, and something for it to reach: sockets and a secret of this test's user."""
+    """Variables that put the spy into the node's processes, and something for it to reach: sockets
+    and a secret of this test's user.
+    """
     path = f"{Path(__file__).parent / 'probe'}:{ROOT}"
     for name, kind in (("dgram", socket.SOCK_DGRAM), ("stream", socket.SOCK_STREAM)):
         if not (tmp_path / name).exists():
@@ -76,7 +78,9 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     make_receiver: Callable[..., Receiver],
     tmp_path: Path,
 ) -> None:
-    """Every way to a validator, every event of a signer's life: what is needed late was loaded before."""
+    """Every way to a validator, every event of a signer's life: what is needed late was
+    loaded before.
+    """
     by_tcp, by_socket = free_tcp(), f"unix://{tmp_path}/v.sock"
     node = make_node(by_tcp.replace("127.0.0.1", host), by_socket)
     (tmp_path / "word").write_text("a passphrase of the test\n")
@@ -230,7 +234,9 @@ def busy_cores() -> Iterator[None]:
 def test_who_runs_later_is_not_starved_where_every_core_is_taken(
     make_node: MakeNode, make_validator: MakeValidator
 ) -> None:
-    """A heartbeat that stopped for HUNG_AFTER_S would have its process killed: longer than that nobody is started again."""
+    """A heartbeat that stopped for HUNG_AFTER_S would have its process killed: longer than that
+    nobody is started again.
+    """
     address = free_tcp()
     node, validator = make_node(address), make_validator(address)
     node.start()
@@ -329,7 +335,9 @@ def test_a_cluster_by_names_reads_the_resolvers_files_and_imports_nothing_later(
 def test_not_started_as_root_all_that_needs_no_root_is_done_all_the_same(
     make_validator: MakeValidator, tmp_path: Path
 ) -> None:
-    """As another user, who may read Python's code below /root by a capability that every process gives up."""
+    """As another user, who may read Python's code below /root by a capability that
+    every process gives up.
+    """
     with tempfile.TemporaryDirectory() as run:
         Path(run).chmod(0o755)
         _not_as_root(make_validator, tmp_path, Path(run) / "v.sock")

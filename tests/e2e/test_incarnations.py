@@ -1,4 +1,6 @@
-"""A machine is replaced while the old one lives on behind a cut, and comes back when it hurts most: one member, one store."""
+"""A machine is replaced while the old one lives on behind a cut, and comes back when it hurts most:
+one member, one store.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +63,9 @@ def said(machines: Namespaces, machine: str, *words: str) -> bool:
 def test_a_replaced_machine_that_lived_on_behind_a_cut_takes_part_in_no_signature(
     machines: tuple[Namespaces, Rivals], strict: str, led: str
 ) -> None:
-    """RUNBOOK "Replace a machine": the new node2 is complete; then the network parts {new2, node0} from {the old node2, node1}."""
+    """RUNBOOK "Replace a machine": the new node2 is complete; then the network parts {new2, node0}
+    from {the old node2, node1}.
+    """
     nodes, rivals = machines
     nodes.flags = ["--strict-start"] if strict == "on" else []
     for name in ("node0", "node1", "node2"):

@@ -1,5 +1,6 @@
-"""A height to which no chain can have come (rule 13) on real nodes: refused, said, admitted by the operator; and the way down from a mark
-that is far above the chain."""
+"""A height to which no chain can have come (rule 13) on real nodes: refused, said, admitted by the
+operator; and the way down from a mark that is far above the chain.
+"""
 
 import json
 import os
@@ -18,7 +19,8 @@ from tests.e2e.node import CHAIN, PRECOMMIT, PREVOTE, Node, ballot, cmkms, free_
 
 FAR = 5_000_000
 LAST = 2 * JUMP_HEIGHTS  # a quick machine is there long before time alone admits it
-PORTION = 100  # heights that are asked for in one go: a busy machine signs them while patience lasts
+# heights that are asked for in one go: a busy machine signs them while patience lasts
+PORTION = 100
 
 
 def signs(validator: Client, judge: Judge, height: int) -> None:
@@ -74,7 +76,9 @@ def test_a_jump_is_told_with_the_command_that_admits_it_and_signed_after_it(tmp_
 
 
 def test_the_time_since_the_state_file_was_written_counts_after_a_restart(tmp_path: Path) -> None:
-    """A node that stood still for a week, or whose key was jailed, goes on without its operator; its next signature begins anew."""
+    """A node that stood still for a week, or whose key was jailed, goes on without its operator;
+    its next signature begins anew.
+    """
     validator = Client(free_tcp())
     node = Node(tmp_path / "node", validator.address).start("--id", "node0", wait=False)
     try:
@@ -114,7 +118,9 @@ def cluster(tmp_path: Path, address: str) -> Iterator[Cluster]:
 def test_what_was_raised_by_mistake_is_lowered_on_all_nodes_and_nothing_is_signed_twice(
     cluster: Cluster, address: str
 ) -> None:
-    """A majority admits a height at which the chain is not, and signs there; then the way down, and the first signatures after it."""
+    """A majority admits a height at which the chain is not, and signs there; then the way down, and
+    the first signatures after it.
+    """
     judge = Judge()
     validator = Client(address)
     try:
@@ -179,7 +185,9 @@ def test_what_was_raised_by_mistake_is_lowered_on_all_nodes_and_nothing_is_signe
 def test_a_node_that_was_not_reset_is_outvoted_and_promises_nothing_below_its_mark(
     cluster: Cluster, address: str
 ) -> None:
-    """Two of three were reset: the third's mark comes to none of them, for no signature proves it, and it signs nothing below it."""
+    """Two of three were reset: the third's mark comes to none of them, for no signature proves it,
+    and it signs nothing below it.
+    """
     judge = Judge()
     validator = Client(address)
     try:

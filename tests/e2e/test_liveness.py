@@ -1,4 +1,6 @@
-"""What is whole leads and signs: whatever journal was lost, whichever signer stands still, whoever reaches no validator."""
+"""What is whole leads and signs: whatever journal was lost, whichever signer stands still, whoever
+reaches no validator.
+"""
 
 import os
 import shutil
@@ -29,7 +31,9 @@ def cluster(tmp_path: Path, validator: Client) -> Iterator[Cluster]:
 
 
 def born(cluster: Cluster) -> None:
-    """Started for the first time and complete, each node: one that is late may still wait to see them all, while the others sign."""
+    """Started for the first time and complete, each node: one that is late may still wait to see
+    them all, while the others sign.
+    """
     cluster.start()
     cluster.wait_whole()
 
@@ -47,7 +51,9 @@ def lead(cluster: Cluster, name: str) -> None:
 
 
 def test_two_whole_nodes_lead_without_the_third_and_without_a_journal(cluster: Cluster, validator: Client) -> None:
-    """The third holds the furthest log and is dead; the second lost its journal; the first was away and is behind."""
+    """The third holds the furthest log and is dead; the second lost its journal; the first was away
+    and is behind.
+    """
     born(cluster)
     validator.must_sign(PREVOTE, 1)
     lead(cluster, "node2")

@@ -1,4 +1,6 @@
-"""A real node's /metrics: what it counted is what /status counted, and a child that is away costs its own part only."""
+"""A real node's /metrics: what it counted is what /status counted, and a child that is away costs
+its own part only.
+"""
 
 import os
 import signal
@@ -106,7 +108,9 @@ def test_a_leader_tells_how_far_a_member_that_is_away_has_fallen_behind(tmp_path
         heights = iter(range(10, 10_000))
 
         def told() -> bool:
-            """By whoever of the two leads when it is asked; a new leader tells how far the other has fallen behind since it leads."""
+            """By whoever of the two leads when it is asked; a new leader tells how far the other
+            has fallen behind since it leads.
+            """
             for height in (next(heights) for _ in range(4)):
                 validator.must_sign(PRECOMMIT, height)
             series = {name: scrape(cluster.nodes[name]) for name in pair}

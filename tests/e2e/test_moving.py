@@ -1,4 +1,6 @@
-"""Moving in and out with real processes: CometBFT's own FilePV on the other side, and homes that other signers left."""
+"""Moving in and out with real processes: CometBFT's own FilePV on the other side, and homes that
+other signers left.
+"""
 
 import json
 import secrets
@@ -21,7 +23,8 @@ MakeValidator = Callable[..., Validator]
 def empty_home(make_node: MakeNode, address: str, **options: str) -> Node:
     """A node's home without a key or a state.
 
-    Its id is its own: the old signers' homes hold one key, these tests run side by side, and of one key and id one node starts on a machine.
+    Its id is its own: the old signers' homes hold one key, these tests run side by side, and of one
+    key and id one node starts on a machine.
     """
     node = make_node(address, node_id=f"node-{secrets.token_hex(4)}", **options)
     node.key_path.unlink()
@@ -30,7 +33,9 @@ def empty_home(make_node: MakeNode, address: str, **options: str) -> Node:
 
 
 def file_pv(validator: Validator, home: Path) -> Callable[..., dict]:
-    """CometBFT's own signer on the files of a home, made if they are missing: ask it as one asks a validator."""
+    """CometBFT's own signer on the files of a home, made if they are missing: ask it as
+    one asks a validator.
+    """
     for name in ("config", "data"):
         (home / name).mkdir(parents=True, exist_ok=True)
     keys = {
@@ -42,7 +47,9 @@ def file_pv(validator: Validator, home: Path) -> Callable[..., dict]:
 
 
 def test_from_filepv_and_back(make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path) -> None:
-    """Wherever the key goes, one place is signed once, and the signature that is known is given again."""
+    """Wherever the key goes, one place is signed once, and the signature that is known
+    is given again.
+    """
     address = free_tcp()
     node = empty_home(make_node, address)
     validator = make_validator(address)
@@ -71,7 +78,8 @@ def test_from_filepv_and_back(make_node: MakeNode, make_validator: MakeValidator
     assert back(PRECOMMIT, 11, second=3)["signature"] == last["signature"]
     assert back(PREVOTE, 12)["verified"]
 
-    again = cmkms("start", "--home", str(node.home), "--id", node.id)  # the machine boots, and its unit starts it
+    # the machine boots, and its unit starts it
+    again = cmkms("start", "--home", str(node.home), "--id", node.id)
     assert again.returncode == 5
     assert "this key went out, to filepv" in again.stderr
     moved = cmkms("import", "--home", str(node.home), "--from", "filepv", str(tmp_path / "gaia"), "--yes")
@@ -93,7 +101,8 @@ def test_what_only_the_store_knows_goes_out_too(
     validator.connect()
     validator.must_sign(PREVOTE, 20)
     node.kill()
-    node.state_path.write_text('{"height":"3","round":0,"step":1}')  # as far behind as a file can be
+    # as far behind as a file can be
+    node.state_path.write_text('{"height":"3","round":0,"step":1}')
     out = tmp_path / "out"
     moved = cmkms("export", "--home", str(node.home), "--to", "filepv", str(out), "--yes")
     assert moved.returncode == 0, moved.stderr
@@ -109,7 +118,9 @@ def test_what_only_the_store_knows_goes_out_too(
 def test_the_filepv_procedure_with_the_old_signer_back_at_every_moment(
     make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path
 ) -> None:
-    """MOVING.md: it signs on after the look, it comes back after the import, and again when the new one signs."""
+    """MOVING.md: it signs on after the look, it comes back after the import, and again
+    when the new one signs.
+    """
     address = free_tcp()
     node = empty_home(make_node, address)
     validator = make_validator(address)
@@ -123,7 +134,8 @@ def test_the_filepv_procedure_with_the_old_signer_back_at_every_moment(
     signed = {11: old(PRECOMMIT, 11)}
     assert cmkms(*move, "--yes").returncode == 0
 
-    signed[12] = old(PRECOMMIT, 12)  # its supervisor had started it again: the import is run again, and sees it
+    # its supervisor had started it again: the import is run again, and sees it
+    signed[12] = old(PRECOMMIT, 12)
     assert cmkms(*move, "--yes").returncode == 0
     key = gaia / "config" / "priv_validator_key.json"
     (gaia / "config" / "config.toml").write_text('priv_validator_laddr = "tcp://0.0.0.0:26658"\n')
@@ -137,7 +149,8 @@ def test_the_filepv_procedure_with_the_old_signer_back_at_every_moment(
     validator.must_sign(PREVOTE, 13)
     validator.must_sign(PRECOMMIT, 13)
 
-    # The node comes back without its priv_validator_laddr: CometBFT makes itself another key, and this one is not signed with.
+    # The node comes back without its priv_validator_laddr: CometBFT makes itself another key, and
+    # this one is not signed with.
     keys = {"key_file": str(key), "state_file": str(gaia / "data" / "priv_validator_state.json")}
     validator.ask(cmd="load_filepv", **keys)
     made = json.loads(key.read_text())["pub_key"]["value"]
@@ -208,7 +221,9 @@ LAST = {
 def test_from_every_other_signer_that_signs_once_more_at_the_worst_moment(
     make_node: MakeNode, make_validator: MakeValidator, tmp_path: Path, name: str
 ) -> None:
-    """After the look, and again between the import and the start: the import that is run last knows."""
+    """After the look, and again between the import and the start: the import that is
+    run last knows.
+    """
     address = free_tcp()
     node = empty_home(make_node, address, chain=CHAIN)
     home, command = move_of(node, tmp_path, name)

@@ -1,4 +1,6 @@
-"""noise://: CometBFT v0.40's own listener, client and node, with one node of ours and with a cluster."""
+"""noise://: CometBFT v0.40's own listener, client and node, with one node of ours and
+with a cluster.
+"""
 
 import json
 import os

@@ -1,6 +1,8 @@
-"""Procedures of docs/CLUSTER.md, RUNBOOK.md and MOVING.md to the first signature, with the old machine coming back when it hurts most.
+"""Procedures of docs/CLUSTER.md, RUNBOOK.md and MOVING.md to the first signature, with the old
+machine coming back when it hurts most.
 
-Those that have tests of their own elsewhere are in the table of docs/SAFETY.md, "Every procedure and its tests".
+Those that have tests of their own elsewhere are in the table of docs/SAFETY.md, "Every procedure
+and its tests".
 """
 
 import os
@@ -55,7 +57,9 @@ def three(make_homes: Homes, validator: Judged) -> tuple[Member, Member, Member]
 def test_a_key_that_went_out_of_a_cluster_signs_there_and_comes_back(
     make_homes: Homes, validator: Judged, rival: Judged, tmp_path: Path
 ) -> None:
-    """MOVING "Out of a cluster", and back: whoever was not sealed, and whoever was, signs nothing meanwhile."""
+    """MOVING "Out of a cluster", and back: whoever was not sealed, and whoever was,
+    signs nothing meanwhile.
+    """
     zero, one, two = members = three(make_homes, validator)
     two.stop()
     names = ("node0", "node1", "node2")
@@ -111,7 +115,9 @@ def refuses(member: Member, validator: Judged, height: int) -> None:
 
 
 def alone(member: Member, disk: Path, rival: Judged) -> Member:
-    """The old machine with its old disk, serving another validator, beside nobody that has its id here."""
+    """The old machine with its old disk, serving another validator, beside nobody that
+    has its id here.
+    """
     old = Member(disk)
     old.id = member.id
     return old.serves(rival).start()
@@ -120,7 +126,10 @@ def alone(member: Member, disk: Path, rival: Judged) -> Member:
 def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
     make_homes: Homes, validator: Judged, rival: Judged
 ) -> None:
-    """RUNBOOK "Two nodes are lost", last row: first under the old ids, then a change of members. Then both old machines come back."""
+    """RUNBOOK "Two nodes are lost", last row: first under the old ids, then a change of members.
+
+    Then both old machines come back.
+    """
     zero, one, two = three(make_homes, validator)
     disks = {member.id: wipe(member) for member in (zero, two)}
     for member in (zero, two):
@@ -131,7 +140,8 @@ def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
     zero.start()
     whole([zero, one, two])
     signs_above(validator)
-    zero.stop()  # whose start met node2 while that had yet to recover: a seal vouches after all others were read
+    # whose start met node2 while that had yet to recover: a seal vouches after all others were read
+    zero.stop()
     zero.start()
     whole([zero, one, two])
     two.kill()
@@ -145,7 +155,9 @@ def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
     old = alone(two, disks["node2"], rival)
     until("it runs, and knows no leader", old.knows_no_leader)
     gives_nothing(rival, 5, 22)
-    old.kill()  # both at once, each with the disk that was declared lost, are beyond any protocol (docs/SAFETY.md)
+    # both at once, each with the disk that was declared lost, are beyond any protocol
+    # (docs/SAFETY.md)
+    old.kill()
     zero.stop()
     other = alone(zero, disks["node0"], rival)
     until("it runs, and knows no leader", other.knows_no_leader)
@@ -159,7 +171,10 @@ def test_two_are_lost_for_good_and_another_id_takes_the_place_of_one(
 def test_all_are_lost_and_new_homes_are_made_for_new_machines(
     make_homes: Homes, validator: Judged, rival: Judged, tmp_path: Path
 ) -> None:
-    """RUNBOOK "All nodes are lost". One old machine, which nobody expected, comes back with its disk."""
+    """RUNBOOK "All nodes are lost".
+
+    One old machine, which nobody expected, comes back with its disk.
+    """
     old = three(make_homes, validator)
     for member in old:
         member.kill()
@@ -209,7 +224,9 @@ def taken_over(members: Sequence[Member], gaia: Path) -> None:
 def test_a_key_is_imported_into_a_new_cluster_while_the_old_signer_signs_once_more(
     make_homes: Homes, validator: Judged, tmp_path: Path
 ) -> None:
-    """MOVING "Into a cluster": after the last import that was made anywhere counts, wherever it was made."""
+    """MOVING "Into a cluster": after the last import that was made anywhere counts,
+    wherever it was made.
+    """
     gaia = tmp_path / "gaia"
     sign = file_pv(validator, gaia)
     assert sign(10)["signature"]
@@ -229,7 +246,9 @@ def test_a_key_is_imported_into_a_new_cluster_while_the_old_signer_signs_once_mo
 def test_a_cluster_whose_key_signed_elsewhere_is_raised_on_a_majority(
     make_homes: Homes, validator: Judged, tmp_path: Path
 ) -> None:
-    """MOVING "Into a cluster", of one that has lived, and RUNBOOK "The key may be in use elsewhere": it is our own forgotten machine."""
+    """MOVING "Into a cluster", of one that has lived, and RUNBOOK "The key may be in use
+    elsewhere": it is our own forgotten machine.
+    """
     gaia = tmp_path / "gaia"
     elsewhere = file_pv(validator, gaia)
     assert elsewhere(2)["signature"]
@@ -262,7 +281,9 @@ def test_a_cluster_whose_key_signed_elsewhere_is_raised_on_a_majority(
 def test_the_clusters_secret_is_changed_and_a_node_comes_back_with_the_old_one(
     make_homes: Homes, validator: Judged, rival: Judged
 ) -> None:
-    """CLUSTER "Who knows whom": all nodes are stopped for it; who has not got it is another node to the others."""
+    """CLUSTER "Who knows whom": all nodes are stopped for it; who has not got it is
+    another node to the others.
+    """
     zero, one, two = members = three(make_homes, validator)
     for member in members:
         member.stop()
@@ -291,7 +312,9 @@ def test_the_clusters_secret_is_changed_and_a_node_comes_back_with_the_old_one(
 
 
 def test_a_disk_that_answered_for_its_dead_node_runs_again(make_homes: Homes, validator: Judged, rival: Judged) -> None:
-    """CLUSTER "recover", from a dead node's store: that node was not dead after all, and is a member that was away."""
+    """CLUSTER "recover", from a dead node's store: that node was not dead after all, and is a
+    member that was away.
+    """
     zero, one, two = members = lose_two(make_homes, validator)
     zero.run("recover", "--from-store", str(two.home / "data" / "node2" / "promises"), "--yes")
     zero.start()
@@ -300,7 +323,9 @@ def test_a_disk_that_answered_for_its_dead_node_runs_again(make_homes: Homes, va
     validator.must_sign(PRECOMMIT, 6)
     two.serves(rival).start()
     refuses(two, rival, 6)
-    one.stop()  # what it signs from here on it signs with the one that came back, and with the one that read its disk
+    # what it signs from here on it signs with the one that came back, and with the one that read
+    # its disk
+    one.stop()
     two.stop()
     two.serves(validator).start()
     until(
@@ -314,7 +339,9 @@ def test_a_disk_that_answered_for_its_dead_node_runs_again(make_homes: Homes, va
 
 
 def test_one_node_became_three_and_its_old_data_come_back(make_homes: Homes, validator: Judged) -> None:
-    """CLUSTER "One node becomes three": with the peer list of the time, it would be its own majority; its priv/ knows better."""
+    """CLUSTER "One node becomes three": with the peer list of the time, it would be its own
+    majority; its priv/ knows better.
+    """
     [old] = make_homes("one", 1)
     old.start()
     validator.connect()
@@ -351,7 +378,9 @@ def test_one_node_became_three_and_its_old_data_come_back(make_homes: Homes, val
 def test_a_jump_is_admitted_on_a_majority_and_one_that_was_away_comes_back(
     make_homes: Homes, validator: Judged, rival: Judged
 ) -> None:
-    """RUNBOOK "height_jump": the one that was away was told nothing, and serves a validator that wants another block there."""
+    """RUNBOOK "height_jump": the one that was away was told nothing, and serves a validator that
+    wants another block there.
+    """
     zero, one, two = members = three(make_homes, validator)
     two.stop()
     validator.connect()
@@ -375,7 +404,9 @@ def test_a_jump_is_admitted_on_a_majority_and_one_that_was_away_comes_back(
 def test_a_go_cluster_is_taken_over_where_it_is_and_one_of_its_nodes_signs_once_more(
     judge: Judge, tmp_path: Path
 ) -> None:
-    """MOVING "From the Go CometKMS": its state file is this program's, so what it writes before the start counts; one node is forgotten."""
+    """MOVING "From the Go CometKMS": its state file is this program's, so what it writes before the
+    start counts; one node is forgotten.
+    """
     homes = old_home(tmp_path, "cometkms")
     validator = Judged(judge, OLD_CHAIN)
     members = [Member(home) for home in sorted(homes.iterdir())]
@@ -389,7 +420,8 @@ def test_a_go_cluster_is_taken_over_where_it_is_and_one_of_its_nodes_signs_once_
         for member in members[:2]:
             member.run("import", "--from", "cometkms", *(str(one.home) for one in members), "--yes")
         state = members[1].home / "priv" / "priv_validator_state.json"
-        state.write_text('{"height":"200","round":0,"step":3}')  # a supervisor had started the old one again
+        # a supervisor had started the old one again
+        state.write_text('{"height":"200","round":0,"step":3}')
         for member in members:
             member.start()
         whole(members)
@@ -420,7 +452,9 @@ def signs_led_by(nodes: Namespaces, rivals: Rivals, wanted: str) -> None:
 def test_a_disk_is_put_into_another_machine_and_the_old_one_runs_again_from_an_image(
     machines: tuple[Namespaces, Rivals],
 ) -> None:
-    """RUNBOOK "Two nodes are lost", second row: node0 is gone, node2's disk is in new2; and node2, which led, comes back each time it can."""
+    """RUNBOOK "Two nodes are lost", second row: node0 is gone, node2's disk is in new2; and node2,
+    which led, comes back each time it can.
+    """
     nodes, rivals = machines
     signs_led_by(nodes, rivals, "node2")
     nodes.pull("node0")
@@ -457,13 +491,16 @@ NEW_FIRST = {"node0": "node0", "node1": "node1", "node2": "node2", "new0": "node
 def test_a_machine_is_replaced_at_another_address_while_the_old_one_answers_at_the_old_one(
     machines: tuple[Namespaces, Rivals],
 ) -> None:
-    """RUNBOOK "Replace a machine", CLUSTER "a node moves": the lists change one by one, and the old node0, which led, is back in between."""
+    """RUNBOOK "Replace a machine", CLUSTER "a node moves": the lists change one by one, and the old
+    node0, which led, is back in between.
+    """
     nodes, rivals = machines
     signs_led_by(nodes, rivals, "node0")
     nodes.pull("node0")
     rivals.progress(3)
     nodes.run("new0")
-    old, nodes.hosts["node0"] = nodes.hosts["node0"], nodes.hosts["new0"]  # in every list that is written from here on
+    # in every list that is written from here on
+    old, nodes.hosts["node0"] = nodes.hosts["node0"], nodes.hosts["new0"]
     nodes.nodes["node1"].stop()
     nodes.run("node1")
     rivals.progress(3)

@@ -1,4 +1,6 @@
-"""Nodes that are dialled elsewhere than they listen, and a way that loses large packets: started as the documents say."""
+"""Nodes that are dialled elsewhere than they listen, and a way that loses large packets: started as
+the documents say.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +61,9 @@ def test_a_port_that_differs_without_a_word_is_refused_with_the_cure(tmp_path: P
 
 @pytest.fixture
 def lossy(tmp_path: Path) -> Iterator[tuple[Namespaces, Client]]:
-    """node2's way to everybody takes small packets only, and says nothing of the others that it drops."""
+    """node2's way to everybody takes small packets only, and says nothing of the others
+    that it drops.
+    """
     net = free_network()
     made = Namespaces(tmp_path, f"tcp://{Namespaces.host(net)}:26971", net=net)
     if not made.build():

@@ -1,4 +1,6 @@
-"""An old copy of `data/` is put back under one node alone, which is its own majority: nobody else knows what it signed since."""
+"""An old copy of `data/` is put back under one node alone, which is its own majority: nobody else
+knows what it signed since.
+"""
 
 import os
 import shutil
@@ -45,7 +47,9 @@ def refuses(node: Node) -> None:
 
 
 def signed_beyond_its_copy(node: Node, validator: Validator) -> Path:
-    """A node that signed heights 20 to 23, and was killed before its state file had the last; returns data/ as it was at 21."""
+    """A node that signed heights 20 to 23, and was killed before its state file had the last;
+    returns data/ as it was at 21.
+    """
     node.start()
     validator.connect()
     for height in (20, 21):

@@ -1,6 +1,8 @@
-"""Bytes that are no vote, asked of whole nodes: CometBFT v1.0.1's own client, and Celestia's requests as its specification has them.
+"""Bytes that are no vote, asked of whole nodes: CometBFT v1.0.1's own client, and Celestia's
+requests as its specification has them.
 
-No Go module of Celestia can be had, so the form of its requests and answers is the vectors' (tests/vectors/celestia).
+No Go module of Celestia can be had, so the form of its requests and answers is the vectors'
+(tests/vectors/celestia).
 """
 
 import asyncio
@@ -152,7 +154,9 @@ def celestia(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireNode]:
 
 @pytest.mark.parametrize("number", [0, 1], ids=["tcp", "unix"])
 def test_celestias_requests_are_signed_under_the_ids_that_are_listed(celestia: WireNode, number: int) -> None:
-    """Each of the vectors for this node's chain, votes between them; another id, another chain and v1's form are refused."""
+    """Each of the vectors for this node's chain, votes between them; another id, another chain and
+    v1's form are refused.
+    """
 
     async def scenario() -> None:
         async with connected(celestia, CORE, celestia.addresses[number]) as validator:
@@ -191,7 +195,8 @@ def test_a_request_with_a_field_of_neither_is_refused_and_a_broken_one_closes_th
     async def scenario() -> None:
         address = celestia.addresses[0]
         async with connected(celestia, CORE, address) as validator:
-            for inner in ("0a01631201721a0269642200", "0a02abcd2200", "0a02abcd4801"):  # field 4, field 4, field 9
+            # field 4, field 4, field 9
+            for inner in ("0a01631201721a0269642200", "0a02abcd2200", "0a02abcd4801"):
                 body = bytes.fromhex(inner)
                 answer = await validator.ask_raw(bytes([len(body) + 2, 0x4A, len(body)]) + body)
                 assert answer.kind is Kind.SIGN_BYTES_RESPONSE
@@ -207,7 +212,9 @@ def test_a_request_with_a_field_of_neither_is_refused_and_a_broken_one_closes_th
 
 @pytest.mark.parametrize("key_type", ["ed25519", "secp256k1", "bls12_381"])
 def test_in_a_cluster_the_leader_signs_and_after_it_the_next_one(key_type: str, tmp_path: Path) -> None:
-    """The same bytes have the same signature, whoever leads; those that do not lead sign none, and no node signs a vote's."""
+    """The same bytes have the same signature, whoever leads; those that do not lead sign none, and
+    no node signs a vote's.
+    """
     address = free_tcp()
     cluster = Cluster(tmp_path, 3, address, key_type=key_type)
     client = Client(address, "v1")

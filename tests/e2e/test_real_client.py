@@ -1,4 +1,6 @@
-"""The privval clients of CometBFT v0.34, v0.37 to v0.40 and v1.0 and of Tendermint v0.33 ask a whole node for everything, and verify it."""
+"""The privval clients of CometBFT v0.34, v0.37 to v0.40 and v1.0 and of Tendermint v0.33 ask a
+whole node for everything, and verify it.
+"""
 
 import json
 import random
@@ -85,7 +87,8 @@ def test_extensions_of_every_size(
     validator.connect()
     for height, size in enumerate([0, 1, 1000, 100_000, 1 << 20], start=1):
         validator.must_sign(PRECOMMIT, height, extension="ab" * size)
-        validator.must_sign(PRECOMMIT, height, extension="cd" * size)  # another extension at the same place
+        # another extension at the same place
+        validator.must_sign(PRECOMMIT, height, extension="cd" * size)
     assert "extension" in validator.must_refuse(PREVOTE, 99, extension="ab", skip=False)
     assert "extension" in validator.must_refuse(PRECOMMIT, 99, block="", extension="ab", skip=False)
     assert "chain" in validator.must_refuse(PREVOTE, 99, chain="another-1")
@@ -95,7 +98,10 @@ def test_extensions_of_every_size(
 def test_v1_skips_extensions_and_signs_no_other_bytes(
     make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
-    """A repeat has the extension's signature that the first answer lacked. SignBytes is a final no, and votes go on."""
+    """A repeat has the extension's signature that the first answer lacked.
+
+    SignBytes is a final no, and votes go on.
+    """
     address = free_tcp()
     validator = make_validator(address, "v1")
     node = make_node(address).start()
@@ -165,7 +171,8 @@ def test_a_random_walk_gets_what_filepv_gives(
         elif request["type"] == PRECOMMIT and request["hash"]:
             request["extension"] = choose.choice(["", "ab", "cd" * 500])
         elif request.get("skip") and request["type"] != PROPOSAL:
-            request["extension"] = choose.choice(["", "ab"])  # a stray one, which nobody looks at then
+            # a stray one, which nobody looks at then
+            request["extension"] = choose.choice(["", "ab"])
         ours, theirs = validator.ask(**request), validator.ask(**request, target="filepv")
         for answer in (ours, theirs):
             answer.pop("took_ns", None)
@@ -183,7 +190,9 @@ def test_a_random_walk_gets_what_filepv_gives(
 def test_two_validators_at_once_get_one_outcome(
     make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
-    """Conflicting blocks for one place at the same moment: a judge outside finds one signature's block at each place."""
+    """Conflicting blocks for one place at the same moment: a judge outside finds one signature's
+    block at each place.
+    """
     addresses = [free_tcp(), free_tcp()]
     validators = [make_validator(address) for address in addresses]
     make_node(*addresses).start()

@@ -1,4 +1,6 @@
-"""A real CometBFT node, its kvstore application inside, with us as its only signer: it makes blocks while both are restarted."""
+"""A real CometBFT node, its kvstore application inside, with us as its only signer: it makes blocks
+while both are restarted.
+"""
 
 import base64
 import json
@@ -21,7 +23,10 @@ _HEADERS_AT_ONCE = 20  # CometBFT gives no more
 
 
 class CometBFT:
-    """One validator, fast blocks. `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions."""
+    """One validator, fast blocks.
+
+    `version`: of tests/go's nodes. `extensions_from`: the first height with vote extensions.
+    """
 
     def __init__(self, home: Path, laddr: str, version: str = "node", extensions_from: int = 0) -> None:
         self.home, self.address, self.rpc, self.version = home, laddr, free_port(), version
@@ -41,7 +46,8 @@ class CometBFT:
         if extensions_from:
             genesis = home / "config" / "genesis.json"
             document = json.loads(genesis.read_text())
-            place = "feature" if "feature" in document["consensus_params"] else "abci"  # v1's, and v0.38's
+            # v1's, and v0.38's
+            place = "feature" if "feature" in document["consensus_params"] else "abci"
             document["consensus_params"][place]["vote_extensions_enable_height"] = str(extensions_from)
             genesis.write_text(json.dumps(document))
         self.process: subprocess.Popen[bytes] | None = None
@@ -91,7 +97,11 @@ class CometBFT:
         return int((params.get("feature") or params["abci"])["vote_extensions_enable_height"])
 
     def height(self) -> int:
-        """0 while it does not answer. CometBFT ends when no signer dials within three seconds of its start: it is started again then."""
+        """0 while it does not answer.
+
+        CometBFT ends when no signer dials within three seconds of its start: it is
+        started again then.
+        """
         assert self.process is not None
         if self.process.poll() is not None:
             assert self.boots < BOOTS_MAX, (self.home / "node.log").read_text()
@@ -111,8 +121,8 @@ class CometBFT:
         return found
 
 
-#: Why a request is refused, as FilePV would, of a node that was stopped between its precommit and the block: it replays its log and asks
-#: for that height's proposal and prevote again.
+#: Why a request is refused, as FilePV would, of a node that was stopped between its precommit and
+#: the block: it replays its log and asks for that height's proposal and prevote again.
 REPLAYED = {"step_regression"}
 
 
@@ -134,7 +144,9 @@ def shown_line(node: Node, line: str) -> bool:
 def test_a_real_node_makes_blocks_through_restarts_of_both(
     version: str, line: str, key_type: str, make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    """The first heights are without vote extensions, and the others with them: a node refuses its own precommit without their signature."""
+    """The first heights are without vote extensions, and the others with them: a node refuses its
+    own precommit without their signature.
+    """
     address = free_tcp()
     chain = CometBFT(tmp_path / "comet", address, version, BLOCKS // 2)
     node = make_node(address, chain=chain.chain_id, key_type=key_type)
@@ -213,7 +225,8 @@ def test_a_real_node_makes_blocks_while_our_leaders_are_killed(
         leading = cluster.nodes[cluster.wait_leader()]
         until("the line is shown", lambda: shown_line(leading, line))
         for name in cluster.ids:
-            refusals = [line for line in cluster.log(name).splitlines() if "] refused  " in line]  # a final no
+            # a final no
+            refusals = [line for line in cluster.log(name).splitlines() if "] refused  " in line]
             assert [line for line in refusals if not any(f"reason={one} " in line for one in REPLAYED)] == []
     finally:
         chain.stop()

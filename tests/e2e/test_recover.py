@@ -1,4 +1,6 @@
-"""`cmkms recover` as docs/CLUSTER.md and docs/RUNBOOK.md tell it, to the first signature: and once more with the old machine coming back."""
+"""`cmkms recover` as docs/CLUSTER.md and docs/RUNBOOK.md tell it, to the first signature: and once
+more with the old machine coming back.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -161,7 +163,10 @@ def test_recovered_twice_and_started_in_another_order(make_homes: Homes, validat
 
 
 def test_one_of_two_is_lost_after_the_other_was_sealed_and_switched_off(make_homes: Homes, validator: Judged) -> None:
-    """It can meet nobody: a sealed node does not start. What the seal of the other says of it is as good, and every step is named by the last."""
+    """It can meet nobody: a sealed node does not start.
+
+    What the seal of the other says of it is as good, and every step is named by the last.
+    """
     zero, one = members = [member.start() for member in make_homes("net", 2)]
     whole(members)
     shutil.rmtree(wipe(one))  # its store begins anew, and node0 records that

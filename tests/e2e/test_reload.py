@@ -1,4 +1,6 @@
-"""SIGHUP to a real node: validators come, go and move, the level changes, a wrong file changes nothing, flags win."""
+"""SIGHUP to a real node: validators come, go and move, the level changes, a wrong file changes
+nothing, flags win.
+"""
 
 import itertools
 import os

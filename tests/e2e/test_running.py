@@ -1,4 +1,6 @@
-"""`cmkms start` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), and under one that is played, everywhere."""
+"""`cmkms start` as a unit: under a real systemd where one runs (tests/e2e/realsystemd.py), and
+under one that is played, everywhere.
+"""
 
 import contextlib
 import json
@@ -53,7 +55,9 @@ class Machine:
         return shown["MainPID"] not in (0, before) and shown["ActiveState"] == "active"
 
     def reloads(self) -> None:
-        """Under Type=notify `systemctl reload` may return before systemd has read the node's RELOADING=1 and READY=1."""
+        """Under Type=notify `systemctl reload` may return before systemd has read the node's
+        RELOADING=1 and READY=1.
+        """
         self.manager.reload(self.unit)
         until("the reload is over", lambda: self.manager.show(self.unit)["ActiveState"] == "active")
 
@@ -160,7 +164,9 @@ def test_a_wrong_setting_at_a_start_fails_once_and_is_not_tried_again(machine: M
 
 @BEST
 def test_a_sealed_key_is_opened_with_the_credential_of_the_drop_in(machine: Machine) -> None:
-    """packaging/systemd/cmkms.service.d/passphrase.conf as it is; under the real one with a credential that is encrypted for it."""
+    """packaging/systemd/cmkms.service.d/passphrase.conf as it is; under the real one with a
+    credential that is encrypted for it.
+    """
     manager = machine.manager
     passphrase = machine.home / "passphrase"
     passphrase.write_text("correct horse battery staple")

@@ -1,4 +1,6 @@
-"""A whole node on a sealed key: every way to give the passphrase, a signer that comes back, and where the passphrase is not."""
+"""A whole node on a sealed key: every way to give the passphrase, a signer that comes back, and
+where the passphrase is not.
+"""
 
 import base64
 import json
@@ -103,7 +105,9 @@ def test_a_descriptors_passphrase_outlives_the_signer_and_is_in_no_other_child(
 def test_no_copy_of_seed_or_passphrase_outlives_the_loading(
     make_node: MakeNode, make_validator: MakeValidator, word: Path, sealed: bool
 ) -> None:
-    """The seed is in the page that libsodium guards, read-only, and nowhere else; not as text either."""
+    """The seed is in the page that libsodium guards, read-only, and nowhere else; not
+    as text either.
+    """
     address = free_tcp()
     node = make_node(address)
     text = json.loads(node.key_path.read_text())["priv_key"]["value"].encode()
@@ -117,7 +121,8 @@ def test_no_copy_of_seed_or_passphrase_outlives_the_loading(
     assert node.process is not None
     for pid in (node.process.pid, *(node.child(name)["pid"] for name in ("state", "signer", "api"))):
         if pid == node.child("signer")["pid"] and os.geteuid() != 0:
-            with pytest.raises(PermissionError):  # it is not dumpable: its own user cannot look either
+            # it is not dumpable: its own user cannot look either
+            with pytest.raises(PermissionError):
                 memory_of(pid)
             continue
         memory = memory_of(pid)
@@ -150,7 +155,9 @@ def test_a_key_that_does_not_open_ends_the_start_with_the_cure(
 
 
 def test_a_cluster_of_sealed_keys_knows_each_other(tmp_path: Path, word: Path, make_validator: MakeValidator) -> None:
-    """The cluster's secret is derived from the seed, in a child that opens the key as the signer does."""
+    """The cluster's secret is derived from the seed, in a child that opens the key as
+    the signer does.
+    """
     address = free_tcp()
     cluster = Cluster(tmp_path, 3, address)
     try:

@@ -1,4 +1,6 @@
-"""The table of situations on real nodes: who leads × who is there × what is signed, and every voice of a node says the same."""
+"""The table of situations on real nodes: who leads × who is there × what is signed, and every voice
+of a node says the same.
+"""
 
 import html
 import re
@@ -276,7 +278,9 @@ def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster:
 
 
 def test_between_two_epochs_nobody_leads_and_each_node_says_why(cluster: Cluster, asker: Asker) -> None:
-    """A majority is sealed while it runs; the third, which has the lead then, has nobody left to sign with."""
+    """A majority is sealed while it runs; the third, which has the lead then, has
+    nobody left to sign with.
+    """
     leader, (first, last) = settled(cluster)
     for name in (leader, first):
         lead(cluster, name if name == leader else last)
@@ -389,7 +393,9 @@ def test_a_height_far_above_the_last_one_is_refused_until_a_usual_one_is_asked(t
 
 
 def test_nodes_with_a_key_each_answer_nothing_and_whoever_leads_says_so(tmp_path: Path) -> None:
-    """One cluster.key, three validator keys: they are connected, elect each other in turn, and promise for none of the three."""
+    """One cluster.key, three validator keys: they are connected, elect each other in turn, and
+    promise for none of the three.
+    """
     validator = Client(free_tcp())
     asker = Asker(validator)
     cluster = Cluster(tmp_path, 3, validator.address)

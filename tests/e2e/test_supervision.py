@@ -42,7 +42,9 @@ def test_a_child_that_dies_or_hangs_is_replaced_and_signing_goes_on(
 def test_a_child_that_is_killed_each_time_while_it_boots_never_ends_the_node(
     name: str, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
-    """Four kills, each as soon as the next process is there; the others live through it, and signing goes on."""
+    """Four kills, each as soon as the next process is there; the others live through it, and
+    signing goes on.
+    """
     address = free_tcp()
     validator, node = make_validator(address), make_node(address).start()
     validator.connect()
@@ -74,7 +76,10 @@ def _next_pid(supervisor: int, name: str, before: int) -> int:
 
 
 def _pid_of(supervisor: int, name: str) -> int:
-    """Of the child with this name, as the kernel knows it: the status page may be what was killed. 0: it is not there."""
+    """Of the child with this name, as the kernel knows it: the status page may be what was killed.
+
+    0: it is not there.
+    """
     for pid in children_of(supervisor):
         try:
             if Path(f"/proc/{pid}/comm").read_text().strip() == f"cmkms-{name}" and alive(pid):
@@ -106,7 +111,9 @@ def test_while_a_child_is_down_healthz_says_which(make_node: Callable[..., Node]
 def test_a_parent_that_was_frozen_for_long_kills_nobody_when_it_goes_on(
     make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
-    """Its children signed on meanwhile; their heartbeats must not look old to a clock that stood still."""
+    """Its children signed on meanwhile; their heartbeats must not look old to a clock
+    that stood still.
+    """
     address = free_tcp()
     validator, node = make_validator(address), make_node(address).start()
     validator.connect()
@@ -238,9 +245,12 @@ def test_an_agents_port_in_use_is_told_before_the_node_could_lead(make_node: Cal
 
 
 def test_an_address_of_this_node_s_own_is_refused_under_another_name_too(make_node: Callable[..., Node]) -> None:
-    """The settings show two hosts, and both are this machine: found when a start asks what they stand for, and nothing has begun."""
+    """The settings show two hosts, and both are this machine: found when a start asks what they
+    stand for, and nothing has begun.
+    """
     node, port = make_node(free_tcp()), free_port()
-    name, raft = "127.1", f"127.0.0.1:{port}"  # short for the other; to who only reads the settings it is a name
+    # short for the other; to who only reads the settings it is a name
+    name, raft = "127.1", f"127.0.0.1:{port}"
     done = cmkms("start", "--home", str(node.home), "--http-addr", f"{name}:{port}", "--raft-addr", raft)
     assert done.returncode == 3, done.stderr
     assert f"http_addr: {name}:{port} is where raft_addr {raft} listens" in done.stderr

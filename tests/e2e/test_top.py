@@ -1,4 +1,6 @@
-"""`cmkms top` and `cmkms events` beside real nodes: all of them there, one frozen, one dead; and in a terminal."""
+"""`cmkms top` and `cmkms events` beside real nodes: all of them there, one frozen, one
+dead; and in a terminal.
+"""
 
 import json
 import os
@@ -33,9 +35,12 @@ def test_the_whole_cluster_is_shown_and_a_node_that_is_not_known_is_said_to_be_t
         validator.connect()
         validator.must_sign(PREVOTE, 7)
 
-        # homes have each node's own id in data/ only: the one that is asked from is the first, whose settings say node0
+        # homes have each node's own id in data/ only: the one that is asked from is the first,
+        # whose settings say node0
         def shown() -> bool:
-            """A promise is shown before it is known to be signed, and a node's own row once its page is served."""
+            """A promise is shown before it is known to be signed, and a node's own row once its
+            page is served.
+            """
             lines = top(cluster, "node0").stdout.splitlines()
             rows = [[name, "leads" if name == leader else "follows"] for name in cluster.ids]
             known = all(any(line.split()[:2] == row for line in lines) for row in rows)

@@ -1,4 +1,6 @@
-"""docs/UPGRADING.md, done: a cluster goes to another version node by node while it signs, and what does not fit says so."""
+"""docs/UPGRADING.md, done: a cluster goes to another version node by node while it signs, and what
+does not fit says so.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +62,8 @@ def test_a_cluster_goes_to_another_version_node_by_node_and_signs_all_the_while(
     until("all say so", lambda: {version_of(cluster, name) for name in cluster.ids} == {NEXT})
     until("all have one digest", lambda: len({cluster.status(name).get("digest") for name in cluster.ids}) == 1)
     changes = sum(cluster.log(name).count("granted=True") for name in cluster.ids) - leases
-    assert len(lost(rivals)) <= changes, lost(rivals)  # what was under way at a change of the leader, at most
+    # what was under way at a change of the leader, at most
+    assert len(lost(rivals)) <= changes, lost(rivals)
     assert not rivals.judge.double
 
 

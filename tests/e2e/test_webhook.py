@@ -1,4 +1,6 @@
-"""Alerts that are sent: by a whole node, to a receiver that takes them, hangs, refuses, sends elsewhere or is not who it says it is."""
+"""Alerts that are sent: by a whole node, to a receiver that takes them, hangs, refuses, sends
+elsewhere or is not who it says it is.
+"""
 
 import json
 import os
@@ -75,7 +77,8 @@ def test_an_alert_is_sent_when_it_is_raised_and_when_it_is_over_and_the_address_
     assert node.stop() == 0
 
 
-@pytest.mark.parametrize("how", ["500", "hang", "redirect"])  # every other way: tests/unit/webhook/test_post.py
+# every other way: tests/unit/webhook/test_post.py
+@pytest.mark.parametrize("how", ["500", "hang", "redirect"])
 def test_a_receiver_that_does_not_take_it_is_named_and_gets_it_later_once_and_in_order(
     how: str, make_node: MakeNode, make_validator: MakeValidator, make_receiver: MakeReceiver, tmp_path: Path
 ) -> None:
@@ -129,7 +132,9 @@ def test_a_receiver_whose_certificate_is_not_trusted_gets_nothing(
 def test_a_process_that_takes_anothers_place_repeats_nothing_and_tells_the_end(
     make_node: MakeNode, make_validator: MakeValidator, make_receiver: MakeReceiver
 ) -> None:
-    """Killed after it delivered, with the api process that looks for alerts: neither's end is an end of the alert."""
+    """Killed after it delivered, with the api process that looks for alerts: neither's end is an
+    end of the alert.
+    """
     receiver, address = make_receiver(), free_tcp()
     node = make_node(address).start("--alert-webhook", receiver.url())
     until(lambda: f"it is raised\n{node.log()}", lambda: statuses(receiver) == ["raised"])

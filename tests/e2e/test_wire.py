@@ -1,7 +1,9 @@
-"""Hostile and broken validators against a whole node: every row of PROTOCOL "What each request gets".
+"""Hostile and broken validators against a whole node: every row of PROTOCOL "What each
+request gets".
 
-Whatever is sent, the node's processes live on (same pids, no restart), nothing senseless is signed, and the next
-sensible request is served: on the same connection after a refusal, on a new one after broken bytes.
+Whatever is sent, the node's processes live on (same pids, no restart), nothing senseless is signed,
+and the next sensible request is served: on the same connection after a refusal, on a new one after
+broken bytes.
 """
 
 import asyncio
@@ -230,7 +232,9 @@ def test_an_unknown_kind_is_never_signed_and_the_connection_serves_on(node, addr
 
 
 def test_v1_is_served_without_a_setting_and_its_line_is_shown(node, address):
-    """skip_extension_signing is obeyed where it comes; a repeat without it has the extension that the first answer lacked."""
+    """skip_extension_signing is obeyed where it comes; a repeat without it has the extension that
+    the first answer lacked.
+    """
 
     def line():
         validators = node.status()["chains"][0]["validators"]
@@ -252,7 +256,8 @@ def test_v1_is_served_without_a_setting_and_its_line_is_shown(node, address):
             assert again.vote.extension_signature
             assert replace(again.vote, extension_signature=b"") == first.vote
             height = node.next_height()
-            await validator.must_sign(skipping(vote(height, extension=b"stray")))  # as FilePV v1.x does
+            # as FilePV v1.x does
+            await validator.must_sign(skipping(vote(height, extension=b"stray")))
             await validator.must_sign(vote(height, type=PRECOMMIT, extension=b"x"))
             for value, why in (
                 (b"v" * 32, "bytes not allowed: "),
@@ -390,7 +395,8 @@ def test_a_broken_handshake_is_closed_and_dialled_again(node, tcp, handshake):
             else:
                 async with asyncio.timeout(AT_ONCE_S):
                     said = await read_all(reader)
-                assert len(said) <= len(PROTO_HELLO) + 32 + 2 * 1044  # a hello and an authentication at most
+                # a hello and an authentication at most
+                assert len(said) <= len(PROTO_HELLO) + 32 + 2 * 1044
                 writer.transport.abort()
         finally:
             listener.close()
@@ -441,7 +447,9 @@ async def read_all(reader):
 
 
 def test_whoever_stalls_is_given_up_on_while_others_are_served(node):
-    """Four tcp validators and one unix stall in their own ways, all at once; the other unix one is served meanwhile."""
+    """Four tcp validators and one unix stall in their own ways, all at once; the other unix one is
+    served meanwhile.
+    """
 
     async def stall_handshake(address, sent):
         listener = node.listener(CORE, address)
@@ -552,7 +560,8 @@ def test_a_message_at_the_limit_is_read_and_one_byte_more_closes_the_connection(
         async with connected(node, CORE, address) as validator:
             ping = b"\x3a" + b"\x00"
             filler = MESSAGE_MAX_BYTES - len(ping) - 5
-            body = ping + b"\x92\x03" + uvarint(filler) + bytes(filler)  # field 50, unknown, as large as may be
+            # field 50, unknown, as large as may be
+            body = ping + b"\x92\x03" + uvarint(filler) + bytes(filler)
             assert len(body) == MESSAGE_MAX_BYTES
             validator.link.send(uvarint(len(body)) + body)
             assert CORE.decode_message(Dialect.PROTO, await validator.receive()).kind is Kind.PING_RESPONSE
@@ -602,7 +611,9 @@ def test_a_validator_that_leaves_while_its_answer_is_made_costs_nothing(node, tc
 
 @pytest.mark.parametrize("linger", ["leaves", "reads at last"])
 def test_a_validator_that_asks_and_does_not_read_costs_bounded_memory(node, tcp, linger):
-    """A ping of three bytes is answered with a frame of 1044: the signer must stop reading, not pile up answers."""
+    """A ping of three bytes is answered with a frame of 1044: the signer must stop reading, not
+    pile up answers.
+    """
     ping = CORE.encode_message(Dialect.PROTO, Message(Kind.PING_REQUEST))
     pings = 1 << 18
 
@@ -644,7 +655,9 @@ def peak_kib(pid):
 
 
 def test_senseless_requests_leave_no_trace_but_their_count(node, tcp):
-    """The watermark, the last sign state and the counts of /status: what was signed, and nothing else."""
+    """The watermark, the last sign state and the counts of /status: what was signed,
+    and nothing else.
+    """
 
     async def scenario():
         async with connected(node, CORE, tcp) as validator:
@@ -667,7 +680,9 @@ def test_senseless_requests_leave_no_trace_but_their_count(node, tcp):
 
 
 async def settle(node, height):
-    """Until /status has caught up with the precommit of `height`: the state's section and the signer's come apart."""
+    """Until /status has caught up with the precommit of `height`: the state's section and the
+    signer's come apart.
+    """
     async with asyncio.timeout(PATIENCE_S):
         before = None
         while True:

@@ -1,4 +1,6 @@
-"""A machine on which the package's units run: a real systemd in namespaces where one works here, or one that is played."""
+"""A machine on which the package's units run: a real systemd in namespaces where one works here, or
+one that is played.
+"""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +17,9 @@ Managed = systemdlike.Manager | realsystemd.RealManager
 
 
 def machine_for(account: str, directory: Path, *, real: bool) -> tuple[Managed, Path, Callable[..., str]]:
-    """The service manager, the account's home below /var/lib, and cmkms as that account with that home."""
+    """The service manager, the account's home below /var/lib, and cmkms as that account
+    with that home.
+    """
     if real:
         return _real(account)
     manager = systemdlike.Manager(directory)

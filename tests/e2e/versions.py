@@ -9,14 +9,18 @@ from tests.e2e.console import ROOT
 
 
 def changed(directory: Path, *changes: tuple[str, str, str]) -> dict[str, str]:
-    """The environment in which `python -m cometkms` is a copy, made below `directory`. `changes`: file, what stands there, what shall."""
+    """The environment in which `python -m cometkms` is a copy, made below `directory`.
+
+    `changes`: file, what stands there, what shall.
+    """
     package = directory / "cometkms"
     shutil.copytree(ROOT / "cometkms", package, ignore=shutil.ignore_patterns("__pycache__"))
     for name, before, after in changes:
         text = (package / name).read_text()
         assert before in text
         (package / name).write_text(text.replace(before, after))
-    return {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"}  # else the working directory comes first
+    # else the working directory comes first
+    return {"PYTHONPATH": str(directory), "PYTHONSAFEPATH": "1"}
 
 
 def other_version(directory: Path, version: str, protocol: int = PEER_PROTOCOL_VERSION) -> dict[str, str]:

@@ -16,7 +16,8 @@ from cometkms.operator.standin import Judge, Link, Listener, block_of, proposal_
 from tests.e2e.node import PATIENCE_S, environment, fetch, free_port, get, make_home, until
 
 CHAIN = "wire-1"
-AT_ONCE_S = 0.8 * min(HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S)  # what waits for a deadline comes too late for it
+# what waits for a deadline comes too late for it
+AT_ONCE_S = 0.8 * min(HANDSHAKE_TIMEOUT_S, PARTIAL_MESSAGE_TIMEOUT_S)
 
 
 def listening_socket(address: str) -> socket.socket:
@@ -33,7 +34,9 @@ def listening_socket(address: str) -> socket.socket:
 
 
 class WireNode:
-    """`cmkms start` on throw-away keys; each of `sockets` is the listening socket of one validator address. `arguments`: more of its flags."""
+    """`cmkms start` on throw-away keys; each of `sockets` is the listening socket of one validator
+    address. `arguments`: more of its flags.
+    """
 
     def __init__(self, home: Path, addresses: list[str], *arguments: str) -> None:
         self.home = home
@@ -181,7 +184,9 @@ def assert_nothing_signed(answer: Message) -> None:
 
 
 async def connect(node: WireNode, core: Core, address: str, dialect: Dialect = Dialect.PROTO) -> Validator:
-    """The signer's next live connection (those that died while they waited in the accept queue are passed over)."""
+    """The signer's next live connection (those that died while they waited in the accept queue are
+    passed over).
+    """
     listener = node.listener(core, address, dialect)
     async with asyncio.timeout(PATIENCE_S):
         while True:

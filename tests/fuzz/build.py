@@ -43,7 +43,10 @@ def write_corpus(directory: Path) -> None:
 
 
 def run(command: list[str], directory: Path) -> str:
-    """Run in `directory` and give back what it printed. Raises: RuntimeError with all of it, if it fails."""
+    """Run in `directory` and give back what it printed.
+
+    Raises: RuntimeError with all of it, if it fails.
+    """
     done = subprocess.run(
         command, cwd=directory, env=_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -73,7 +76,10 @@ def _link(entry: Path, objects: list[str], directory: Path, compiler: str, sanit
 
 
 def _environment() -> dict[str, str]:
-    """Entries that need libsodium find it in PyNaCl. Leaks: the core owns no memory that it could leak."""
+    """Entries that need libsodium find it in PyNaCl.
+
+    Leaks: the core owns no memory that it could leak.
+    """
     sodium = importlib.util.find_spec("nacl._sodium")
     if sodium is None or sodium.origin is None:
         raise RuntimeError("PyNaCl's _sodium extension is not installed")

@@ -1,6 +1,9 @@
-"""Fuzz for longer: python -m tests.fuzz.run --seconds 600. With clang: libFuzzer; without: the mutations of replay_main.c.
+"""Fuzz for longer: python -m tests.fuzz.run --seconds 600.
 
-The time is shared out evenly among the entries. A corpus that libFuzzer grew stays in .cache/fuzz for the next run.
+With clang: libFuzzer; without: the mutations of replay_main.c.
+
+The time is shared out evenly among the entries. A corpus that libFuzzer grew stays in .cache/fuzz
+for the next run.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""The corpus and seeded mutations of it run under ASan and UBSan without breaking a property; `make fuzz` runs longer."""
+"""The corpus and seeded mutations of it run under ASan and UBSan without breaking a property; `make
+fuzz` runs longer.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The C core: no warning under -Wall -Wextra -Werror, and no allocation. Its bounds: tests/unit/test_limits.py."""
+"""The C core: no warning under -Wall -Wextra -Werror, and no allocation.
+
+Its bounds: tests/unit/test_limits.py.
+"""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +12,8 @@ from tests.sim import mutants, relay_mutants
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 SOURCES = sorted(CSRC.glob("*.c"))
-THE_TABLES = {"recv", "send", "pwrite", "fdatasync"}  # called through csrc/calls.h only: the simulation has its own
+# called through csrc/calls.h only: the simulation has its own
+THE_TABLES = {"recv", "send", "pwrite", "fdatasync"}
 AROUND_IT = {"recvfrom", "recvmsg", "sendto", "sendmsg", "read", "writev", "fsync", "pwrite64", "pwritev"}
 ALLOCATORS = {"malloc", "calloc", "realloc", "free", "alloca", "mmap", "strdup"}
 

@@ -1,4 +1,5 @@
-"""The documents agree with the program: commands, options, settings, exit codes, alerts, make targets and links that are there.
+"""The documents agree with the program: commands, options, settings, exit codes, alerts, make
+targets and links that are there.
 
 That the ```console blocks do what they show is tests/e2e/test_docs.py.
 """
@@ -69,7 +70,10 @@ def _below(group: click.Group) -> dict[str, click.Command]:
 
 
 def _wrong(words: list[str]) -> list[str]:
-    """`words`: those behind `cmkms`, to the end of the line. "a|b" and "a | b" are both commands where both are meant to be."""
+    """`words`: those behind `cmkms`, to the end of the line.
+
+    "a|b" and "a | b" are both commands where both are meant to be.
+    """
     node: click.Command = cli
     path = ["cmkms"]
     takes_value = False
@@ -234,7 +238,8 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
     assert not missing, missing
 
 
-#: Headings of CLUSTER, RUNBOOK and MOVING under which nothing is done to a node that could make it sign: they explain, or look.
+#: Headings of CLUSTER, RUNBOOK and MOVING under which nothing is done to a node that could make it
+#: sign: they explain, or look.
 NO_PROCEDURE: Final = {
     "CLUSTER.md": {
         "Behind address translation",

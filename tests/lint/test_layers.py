@@ -1,4 +1,6 @@
-"""CONTRIBUTING's picture of the layers and ARCHITECTURE's map show what `.importlinter` holds the program to."""
+"""CONTRIBUTING's picture of the layers and ARCHITECTURE's map show what `.importlinter`
+holds the program to.
+"""
 
 import configparser
 import re

@@ -1,4 +1,6 @@
-"""A module's tests stand where the module stands: cometkms/a/b.py has tests/unit/a/test_b.py, or a line below that says where and why."""
+"""A module's tests stand where the module stands: cometkms/a/b.py has tests/unit/a/test_b.py, or a
+line below that says where and why.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -7,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: By reason: modules, and the file of tests that holds each to its word. A folder stands for what is in it.
+#: By reason: modules, and the file of tests that holds each to its word. A folder
+#: stands for what is in it.
 ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "two cores, one set of tests: each runs on both, through their one interface": {
         "core/": "tests/unit/core/test_core.py",

@@ -23,7 +23,9 @@ def test_no_generated_file_is_tracked() -> None:
 
 
 def test_only_the_proposer_and_the_queues_decoder_make_a_permit() -> None:
-    """What a key slot signs consensus bytes for: whoever made one elsewhere would sign what no majority holds."""
+    """What a key slot signs consensus bytes for: whoever made one elsewhere would sign what no
+    majority holds.
+    """
     makers = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "cometkms").rglob("*.py")

@@ -1,4 +1,6 @@
-"""A class fits one reading: at most so many lines and methods, or a line below says why it is larger."""
+"""A class fits one reading: at most so many lines and methods, or a line below says why
+it is larger.
+"""
 
 import ast
 from pathlib import Path

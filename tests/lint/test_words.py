@@ -1,4 +1,7 @@
-"""Errors of the system reach people in words: no number, no Python, nothing of asyncio's. One place makes them, errors.said()."""
+"""Errors of the system reach people in words: no number, no Python, nothing of asyncio's.
+
+One place makes them, errors.said().
+"""
 
 import ast
 import functools
@@ -143,7 +146,8 @@ def test_a_search_of_an_errors_words_is_seen() -> None:
     assert list(searched_words(ast.parse("if error.cure in known: pass"))) == []
 
 
-#: How a docstring begins that is no sentence: it refers elsewhere, or leaves out what the name already says.
+#: How a docstring begins that is no sentence: it refers elsewhere, or leaves out what the name
+#: already says.
 FRAGMENT = re.compile(
     r"See [\w.]+(?:\(\))?[.:;,]|(?:Of|For|To|By|Until|With)\b|As\b|From (?!now on|here on)"
     r"|In (?:this|words|place)\b"

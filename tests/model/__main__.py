@@ -1,4 +1,6 @@
-"""`python -m tests.model`: every model with what is expected of it. Exits non-zero when one turns out otherwise.
+"""`python -m tests.model`: every model with what is expected of it.
+
+Exits non-zero when one turns out otherwise.
 
 `--quick`: those that take seconds. `--write` puts the table into docs/SAFETY.md.
 """

@@ -1,8 +1,10 @@
-"""Birth with lost stores: the project's own next_life and record_shown, over stale and fresh news in any order.
+"""Birth with lost stores: the project's own next_life and record_shown, over stale and fresh news
+in any order.
 
-Each node shows its life; what it shows may be seen by another at any later time. What was ever promised by a majority is part
-of the state: two values there are a violation. A node may lose its store *and* born.json (with it, it would be recovering); one that
-recovers reads both others at once (how it reads: promises.py).
+Each node shows its life; what it shows may be seen by another at any later time. What was ever
+promised by a majority is part of the state: two values there are a violation. A node may lose its
+store *and* born.json (with it, it would be recovering); one that recovers reads both others at once
+(how it reads: promises.py).
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -78,7 +80,9 @@ def _becomes_lost_by_one_word(me: str, mine: Life, shown: Record, others: Others
 
 
 def _becomes_by_any_record(me: str, mine: Life, shown: Record, others: Others, members: int) -> Life:
-    """Whoever is shown a record that holds its nonce is born of it, whatever the others show of themselves."""
+    """Whoever is shown a record that holds its nonce is born of it, whatever the others
+    show of themselves.
+    """
     for one in others.values():
         if mine.state is NodeState.EMPTY and (me, mine.nonce) in one.record:
             return Life(NodeState.BORN, mine.nonce, one.record)
@@ -211,7 +215,9 @@ def check(
 
 
 def walk(rule: Rule, steps: tuple[str, ...]) -> tuple[bool, str]:
-    """Of three nodes, of which each may be lost: whether two values are signed at the end of these steps, and the one that cannot be gone."""
+    """Of three nodes, of which each may be lost: whether two values are signed at the end of these
+    steps, and the one that cannot be gone.
+    """
     model = Model(3, rule, when_complete)
     state = model.first(len(steps))
     for name in steps:
@@ -224,7 +230,9 @@ def walk(rule: Rule, steps: tuple[str, ...]) -> tuple[bool, str]:
 
 
 def deadlocks(members: int, losses: int) -> int:
-    """States from which nobody can ever become complete without another fault, over all reachable ones."""
+    """States from which nobody can ever become complete without another fault, over all
+    reachable ones.
+    """
     model = Model(members, Rule(), lambda _life: False)
     reachable: set[State] = set()
 

@@ -1,9 +1,12 @@
-"""Members change by an epoch step: which ways of sealing and beginning let two epochs, or one epoch twice, sign two things at one place.
+"""Members change by an epoch step: which ways of sealing and beginning let two epochs, or one epoch
+twice, sign two things at one place.
 
-check(): old nodes promise one of two values at one place while they restart, read each other, lose to an old copy (once), and are sealed
-for one of two lists; each list begins from the seals it can get. Whether seals vouch is the project's own rule (cometkms/rules/epoch.py).
+check(): old nodes promise one of two values at one place while they restart, read each other, lose
+to an old copy (once), and are sealed for one of two lists; each list begins from the seals it can
+get. Whether seals vouch is the project's own rule (cometkms/rules/epoch.py).
 
-again(): three members of an epoch that has begun; one loses its store, and begins again from the same seals or recovers.
+again(): three members of an epoch that has begun; one loses its store, and begins again from the
+same seals or recovers.
 """
 
 from collections.abc import Hashable, Iterator
@@ -18,7 +21,11 @@ LISTS = (1, 2)
 
 
 class Old(NamedTuple):
-    """An old member. `promised`: 0, a value or BURNT; `confirmed`: read by its process against all others; `sealed`: for a list, or 0."""
+    """An old member.
+
+    `promised`: 0, a value or BURNT; `confirmed`: read by its process against all others; `sealed`:
+    for a list, or 0.
+    """
 
     promised: int = 0
     confirmed: bool = True
@@ -27,7 +34,9 @@ class Old(NamedTuple):
 
 
 class State(NamedTuple):
-    """`begun`: of each list: 0 not yet, 2 the place is burnt, 3 it is free. `signed`: set of values that were signed, in any epoch."""
+    """`begun`: of each list: 0 not yet, 2 the place is burnt, 3 it is free. `signed`: set of values
+    that were signed, in any epoch.
+    """
 
     old: tuple[Old, ...]
     begun: tuple[int, int] = (0, 0)
@@ -46,8 +55,9 @@ def check(
     restarts: int = 0,
     rollbacks: int = 0,
 ) -> Result:
-    """`seals`: how many a list begins from at least (a majority by the rule); `sealing`: whether reading a mark also seals; `bound`: a seal
-    serves the list alone that it names; `vouching`: seals that cannot show everything do not begin an epoch (without a burnt height).
+    """`seals`: how many a list begins from at least (a majority by the rule); `sealing`: whether
+    reading a mark also seals; `bound`: a seal serves the list alone that it names; `vouching`:
+    seals that cannot show everything do not begin an epoch (without a burnt height).
     """
     quorum = old // 2 + 1
     least = quorum if seals is None else seals
@@ -70,7 +80,8 @@ def check(
                 held = sum(one.promised == value for one in after.old)
                 signed = state.signed | (value if held >= quorum else 0)
                 yield f"old {number} promises {value}", after._replace(signed=signed)
-        if not node.confirmed and not any(one.sealed for one in state.old):  # strict_start: all others answer
+        # strict_start: all others answer
+        if not node.confirmed and not any(one.sealed for one in state.old):
             others = {one.promised for index, one in enumerate(state.old) if index != number} - {0}
             read = node.promised or (BURNT if others else 0)
             yield f"old {number} reads the others", put(state, number, node._replace(promised=read, confirmed=True))
@@ -115,9 +126,12 @@ def check(
 
 
 def again(*, refuses: bool = True) -> Result:
-    """Three members that begin one after the other; one of them loses its store. `refuses`: born.json keeps it from beginning again.
+    """Three members that begin one after the other; one of them loses its store.
 
-    Of each member: 0 it has not begun, 1 nothing promised, 2 and 3 a value, 4 burnt, 5 its store is lost.
+    `refuses`: born.json keeps it from beginning again.
+
+    Of each member: 0 it has not begun, 1 nothing promised, 2 and 3 a value, 4 burnt, 5
+    its store is lost.
     """
 
     def successors(state: Hashable) -> Iterator[Step]:

@@ -1,4 +1,7 @@
-"""Breadth-first search of every reachable state. States are tuples; a violation comes with the shortest way to it."""
+"""Breadth-first search of every reachable state.
+
+States are tuples; a violation comes with the shortest way to it.
+"""
 
 import time
 from collections import deque
@@ -11,7 +14,10 @@ Successors = Callable[[Hashable], Iterable[Step]]
 
 @dataclass(frozen=True)
 class Result:
-    """`trace`: the steps to a violation; empty when it holds. `exhaustive`: every reachable state was seen."""
+    """`trace`: the steps to a violation; empty when it holds.
+
+    `exhaustive`: every reachable state was seen.
+    """
 
     states: int
     seconds: float
@@ -36,7 +42,10 @@ def explore(
     canonical: Callable[[Hashable], Hashable] = lambda state: state,
     limit: int = 0,
 ) -> Result:
-    """`canonical`: one representative of states that are the same but for names. `limit`: of states; 0: none."""
+    """`canonical`: one representative of states that are the same but for names.
+
+    `limit`: of states; 0: none.
+    """
     began = time.monotonic()
     seen = {canonical(first)}
     came: dict[Hashable, tuple[Hashable, str] | None] = {first: None}

@@ -1,11 +1,14 @@
-"""A machine is replaced while the old one lives on behind a cut: incarnations (rule 15), with promises and recovery around them.
+"""A machine is replaced while the old one lives on behind a cut: incarnations (rule 15), with
+promises and recovery around them.
 
-Every store that ever stood for a member is an instance with a process of its own, and any message of any of them may reach anybody at any
-time or never: cuts need no steps of their own. The decisions (what is refused and recorded, which answers count, when a recovery
-ends, at which mark) are the project's own functions.
+Every store that ever stood for a member is an instance with a process of its own, and any message
+of any of them may reach anybody at any time or never: cuts need no steps of their own. The
+decisions (what is refused and recorded, which answers count, when a recovery ends, at which mark)
+are the project's own functions.
 
-An instance: whose it is, incarnation (None: not taken yet), mark, mode, per (place, value) the members counted by its process (-1:
-not proposed), the answers that it has read, and the highest incarnation that it knows of each member.
+An instance: whose it is, incarnation (None: not taken yet), mark, mode, per (place, value) the
+members counted by its process (-1: not proposed), the answers that it has read, and the highest
+incarnation that it knows of each member.
 """
 
 import itertools
@@ -57,7 +60,9 @@ class Protocol:
     replaced: int = 0  # machines that get an empty store while the old one lives
     copies: int = 0  # stores that are copied and started a second time, with strict_start
     victims: tuple[int, ...] = (0,)
-    begins: str = ""  # "two": two empty machines stand for member 0, whose old one is gone; "after": member 0 was replaced already
+    # "two": two empty machines stand for member 0, whose old one is gone; "after": member 0 was
+    # replaced already
+    begins: str = ""
     values: int = 2
     proposers: tuple[int, ...] = ()
     refuses_promises: bool = True
@@ -211,7 +216,9 @@ class Model:
     # --- a store takes another's place ---
 
     def claims(self, state: State, me: int, one: Instance, name: str) -> Iterator[Step]:
-        """It has heard one process of each other member; the nonce may be higher or lower than another's."""
+        """It has heard one process of each other member; the nonce may be higher or
+        lower than another's.
+        """
         others = [
             {each.records[one.member] for each in state.instances if each.member == member}
             for member in range(self.p.nodes)
@@ -287,7 +294,9 @@ class Model:
         return may_end(self.p.nodes, counting(str(one.member), one.incarnation, records, answers))
 
     def without_agreement(self, one: Instance, answers: dict[str, Answer]) -> dict[str, Answer]:
-        """What is recorded of the answerer, and that it recorded the reader, is looked at all the same."""
+        """What is recorded of the answerer, and that it recorded the reader, is looked
+        at all the same.
+        """
         return {
             name: answer
             for name, answer in answers.items()
@@ -340,7 +349,9 @@ class Model:
 
 
 def walk(protocol: Protocol, steps: tuple[str, ...]) -> tuple[bool, str]:
-    """Go these ways only: whether two byte strings are signed at the end, and the first step that cannot be gone ("": all can)."""
+    """Go these ways only: whether two byte strings are signed at the end, and the first step that
+    cannot be gone ("": all can).
+    """
     model = Model(protocol)
     state: Hashable = model.first()
     for step in steps:

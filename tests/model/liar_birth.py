@@ -1,10 +1,12 @@
-"""A liar at a cluster's birth: 0 and 1 are honest, 2 shows each of them any life at any time, until it is gone and an honest 2 is back.
+"""A liar at a cluster's birth: 0 and 1 are honest, 2 shows each of them any life at any time, until
+it is gone and an honest 2 is back.
 
-What the honest ones become and show is the project's own next_life and record_shown (cometkms/rules/birth.py).
+What the honest ones become and show is the project's own next_life and record_shown
+(cometkms/rules/birth.py).
 
-Bad is: an honest one takes what is said for the loss of its store; or, once 2 is honest and words arrive, not all three can become
-complete any more. 0 and 1 may have become complete of two records, each by an old word of the other and the liar's: then they sign, and 2
-does not recover by itself.
+Bad is: an honest one takes what is said for the loss of its store; or, once 2 is honest and words
+arrive, not all three can become complete any more. 0 and 1 may have become complete of two records,
+each by an old word of the other and the liar's: then they sign, and 2 does not recover by itself.
 """
 
 import time
@@ -19,8 +21,8 @@ from tests.model.explore import Result
 LIAR = 2
 A, B, X, Y, Z, JUNK = (bytes([number]) * 8 for number in (1, 2, 3, 4, 5, 9))
 
-#: Of each node: its life, and what it has seen of 0, 1 and 2, each by its number in _Lives, 0: nothing; and the records that it has shown, as
-#: bits. Without 2 while the liar is there.
+#: Of each node: its life, and what it has seen of 0, 1 and 2, each by its number in _Lives, 0:
+#: nothing; and the records that it has shown, as bits. Without 2 while the liar is there.
 Node = tuple[int, int, int, int, int]
 State = tuple[Node, ...]
 
@@ -132,7 +134,9 @@ class _Search:
             yield f"the liar is gone, 2 is back {self.back}", (*state, (self.back_as, 0, 0, 0, 0))
 
     def may_be_back(self, state: State) -> bool:
-        """One that knows of its birth and two that are empty wait for the operator, liar or not: all three may have lost what they were."""
+        """One that knows of its birth and two that are empty wait for the operator, liar or not:
+        all three may have lost what they were.
+        """
         born = any(self.lives.life(node[0]).state is not NodeState.EMPTY for node in state)
         return born or self.lives.life(self.back_as).state is not NodeState.RECOVERING
 

@@ -1,12 +1,15 @@
-"""Promises, recovery and restarts: any node proposes anything at any time, any accept is counted at any later time or never.
+"""Promises, recovery and restarts: any node proposes anything at any time, any accept is counted at
+any later time or never.
 
-A request, once issued by a living process, may reach any acceptor at any time, any number of times, in any order: delay, loss,
-duplication and reordering need no steps of their own. The acceptor's decision, the end of a recovery and its mark are the project's
-own functions; everything else is as pessimistic as it can be.
+A request, once issued by a living process, may reach any acceptor at any time, any number of times,
+in any order: delay, loss, duplication and reordering need no steps of their own. The acceptor's
+decision, the end of a recovery and its mark are the project's own functions; everything else is as
+pessimistic as it can be.
 
-A node: mark (slot, value; value 0 is burnt or nothing), mode, per (slot, value) the set of members counted by its process (-1:
-not proposed), what its process has read, a copy of an older store, and the promise it is writing (rule 4: the others were asked, its
-own sync runs; until it is done the process accepts, answers, begins and counts nothing).
+A node: mark (slot, value; value 0 is burnt or nothing), mode, per (slot, value) the set of members
+counted by its process (-1: not proposed), what its process has read, a copy of an older store, and
+the promise it is writing (rule 4: the others were asked, its own sync runs; until it is done the
+process accepts, answers, begins and counts nothing).
 """
 
 import itertools
@@ -55,11 +58,13 @@ class Protocol:
     proposers: tuple[int, ...] = ()
     write_once: bool = True  # rule 1
     monotone: bool = True  # rule 1: no mark falls
-    self_first: bool = True  # rule 4: asked only in the step that makes the own promise durable, or after it
+    # rule 4: asked only in the step that makes the own promise durable, or after it
+    self_first: bool = True
     asks_first: bool = False  # rule 4: in that step, the requests leave before the sync
     silent_writing: bool = True  # rule 4: and nothing is answered before its end
     counts_after: bool = True  # rule 4: nor counted
-    new_process: bool = True  # rules 2, 3: a lost store ends the process, answers to it are not counted
+    # rules 2, 3: a lost store ends the process, answers to it are not counted
+    new_process: bool = True
     burn: bool = True  # rule 7: bytes that are only read are burnt
     read_all: bool = True  # rule 7
     ordered: bool = True  # rule 7: real answers after the last declaration
@@ -239,7 +244,9 @@ class Model:
         return asked.mark
 
     def asks_again(self, node: Node, other: int) -> bool:
-        """A declaration is replaced by a real answer; a real one that came before a declaration is taken anew."""
+        """A declaration is replaced by a real answer; a real one that came before a
+        declaration is taken anew.
+        """
         order = [entry for entry, _ in node.read]
         at = order.index(other)
         return node.read[at][1] is None or any(mark is None for _, mark in node.read[at + 1 :])
@@ -256,7 +263,9 @@ class Model:
         return may_end(self.p.nodes, answers)
 
     def canonical(self, state: Hashable) -> Hashable:
-        """The same but for the names of nodes and of the two values of each slot (three nodes: all renamings)."""
+        """The same but for the names of nodes and of the two values of each slot (three
+        nodes: all renamings).
+        """
         assert isinstance(state, State)
         if self.p.nodes > 3:
             return state

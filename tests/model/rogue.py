@@ -1,10 +1,13 @@
-"""One malicious member of three: 0 and 1 are honest, 2 says anything at any time, until it is gone and an honest 2 is back with an empty store.
+"""One malicious member of three: 0 and 1 are honest, 2 says anything at any time, until it is gone
+and an honest 2 is back with an empty store.
 
-What it says of promises (accepts of anything, answers in another's name), of what it remembers (rule 8), of a third one's incarnation
-(rule 15) and of terms (rule 12). The decisions on answers, incarnations, ends of recoveries and terms are the project's own functions.
+What it says of promises (accepts of anything, answers in another's name), of what it remembers
+(rule 8), of a third one's incarnation (rule 15) and of terms (rule 12). The decisions on answers,
+incarnations, ends of recoveries and terms are the project's own functions.
 
-Bad is: two values permitted at the place where neither permit needed 2; or 2 is gone and an honest one back, and whatever the honest do,
-some of them never promise again, do not count each other, or have no term left to stand in.
+Bad is: two values permitted at the place where neither permit needed 2; or 2 is gone and an honest
+one back, and whatever the honest do, some of them never promise again, do not count each other, or
+have no term left to stand in.
 """
 
 from collections.abc import Hashable, Iterator
@@ -30,8 +33,10 @@ TERMS = (term_ceiling(NOW) - 1, term_ceiling(NOW), term_ceiling(NOW) + 1, TERM_M
 
 
 class Honest(NamedTuple):
-    """`mark`: 0, a value, or BURNT. `counted`: per value the members whose accept its process counted, as bits; 0: not proposed.
-    `records`: the incarnation that it has recorded of the other honest one. `accused`: by 2."""
+    """`mark`: 0, a value, or BURNT. `counted`: per value the members whose accept its process
+    counted, as bits; 0: not proposed. `records`: the incarnation that it has recorded of the other
+    honest one. `accused`: by 2.
+    """
 
     mark: int = 0
     mode: int = NORMAL
@@ -54,7 +59,8 @@ class Guards:
     in_own_name: bool = True  # rule 3: an accept counts for whom it was asked of
     majority_accuses: bool = True  # rule 8: one member's memory makes no node a recovering one …
     while_there: bool = True  # … and what it makes it read first ends with the member's connection
-    own_signature: bool = True  # rule 15: of a third member only that one's own signature is believed
+    # rule 15: of a third member only that one's own signature is believed
+    own_signature: bool = True
     ceiling: bool = True  # rule 12: no term above the ceiling
 
 
@@ -125,7 +131,9 @@ class Model:
         return len(unaided) > 1 or (state.gone and not self.goes_on(state.honest))
 
     def goes_on(self, honest: tuple[Honest, Honest]) -> bool:
-        """Whether in the end all three promise, the honest two count each other, and each of them has a term to stand in."""
+        """Whether in the end all three promise, the honest two count each other, and each of them
+        has a term to stand in.
+        """
         modes = tuple(one.mode for one in honest)
         return self.settled(modes, honest[0].records, honest[1].records) and all(
             one.term + 3 < TERM_MAX for one in honest
@@ -145,7 +153,9 @@ class Model:
         return now == [NORMAL] * 3 and first == second == FIRST
 
     def may_end(self, number: int, modes: list[int], records: tuple[dict[str, Incarnation], ...]) -> bool:
-        """A recovering node asks: who starts gives it nothing, who recovers says so, and the rest come after that."""
+        """A recovering node asks: who starts gives it nothing, who recovers says so, and the rest
+        come after that.
+        """
         answers = {
             NAMES[other]: Answer(1 if modes[other] == NORMAL else 0, modes[other] == NORMAL, FIRST, records[other])
             for other in range(3)

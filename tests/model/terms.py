@@ -1,6 +1,8 @@
-"""Rule 12: members stand for election, vote, and lose what they knew of terms and votes, in any order. No term has two leaders.
+"""Rule 12: members stand for election, vote, and lose what they knew of terms and votes, in any
+order. No term has two leaders.
 
-A leader is a process: a member that lost its journal and leads again in a term in which it led is two.
+A leader is a process: a member that lost its journal and leads again in a term in which
+it led is two.
 
     stand ─▶ request (delivered whenever, to anybody, as often as it likes) ─▶ vote (counted whenever) ─▶ a majority leads
 """
@@ -10,11 +12,15 @@ from typing import NamedTuple
 
 from tests.model.explore import Result, Step, explore
 
-LEAP = 100  # each leap ends where no term was ever seen: that is what a random distance of 32 bits is for
+# each leap ends where no term was ever seen: that is what a random distance of 32 bits is for
+LEAP = 100
 
 
 class Member(NamedTuple):
-    """`life`: grows with each lost journal. `votes`: a set of members; empty unless it is a candidate. `fresh`: it has not led since."""
+    """`life`: grows with each lost journal.
+
+    `votes`: a set of members; empty unless it is a candidate. `fresh`: it has not led since.
+    """
 
     term: int = 0
     voted: int = -1
@@ -38,7 +44,10 @@ class State(NamedTuple):
 def check(
     nodes: int, *, stands: int, losses: int, restarts: int = 0, own_terms: bool = True, leap: bool = True
 ) -> Result:
-    """`own_terms`: a term belongs to one member. `leap`: a member without memory stands far above what it sees. Budgets: the others."""
+    """`own_terms`: a term belongs to one member.
+
+    `leap`: a member without memory stands far above what it sees. Budgets: the others.
+    """
     quorum = nodes // 2 + 1
 
     def replace(state: State, number: int, member: Member, **more: object) -> State:

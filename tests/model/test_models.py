@@ -1,4 +1,7 @@
-"""The quick models: the protocol as it is holds, and each rule that is taken away makes one fail. All of them: `make model`."""
+"""The quick models: the protocol as it is holds, and each rule that is taken away makes one fail.
+
+All of them: `make model`.
+"""
 
 import pytest
 
@@ -17,8 +20,8 @@ def test_birth_without_losses_never_gets_stuck() -> None:
     assert birth.deadlocks(2, 0) == 0
 
 
-#: Five members, two of them replaced at once: the new 0 counts "I am recovering too" of the new 1 beside answers of members that still
-#: count the old 1.
+#: Five members, two of them replaced at once: the new 0 counts "I am recovering too" of the new 1
+#: beside answers of members that still count the old 1.
 TWO_OF_FIVE = (
     "1a proposes 1",
     "0 is REPLACED, 0a lives on",
@@ -45,7 +48,8 @@ def test_of_five_an_answer_counts_once_it_knows_the_others_that_count() -> None:
     assert stopped == (False, "0b is complete at (-1, 0)")
 
 
-#: Of three, 1 and 2 promise, and are lost, born.json too, while 0 is born and has heard nothing since.
+#: Of three, 1 and 2 promise, and are lost, born.json too, while 0 is born and has heard
+#: nothing since.
 TWO_OF_THREE_LOST = (
     *("0 sees 1 EMPTY", "0 sees 2 EMPTY", "0 becomes BORN"),
     *("1 sees 0 BORN", "1 sees 2 EMPTY", "1 becomes BORN"),
@@ -61,6 +65,8 @@ TWO_OF_THREE_LOST = (
 
 
 def test_of_three_two_that_promised_and_are_lost_are_not_born_again_beside_the_third() -> None:
-    """Two losses have too many states to search with the rule; without it this is the shortest way to two signatures."""
+    """Two losses have too many states to search with the rule; without it this is the shortest way
+    to two signatures.
+    """
     assert birth.walk(birth.ANY_STORES, TWO_OF_THREE_LOST) == (True, "")
     assert birth.walk(birth.Rule(), TWO_OF_THREE_LOST) == (False, "1 becomes BORN")

@@ -1,8 +1,11 @@
-"""What a signature of a bls12_381 key has to be, from the definitions and without any library: slow, and plain.
+"""What a signature of a bls12_381 key has to be, from the definitions and without any library:
+slow, and plain.
 
-Signatures are unique, so that whoever has the private key tells a right one from a wrong one without a pairing. Sources: RFC 9380
-(BLS12381G2_XMD:SHA-256_SSWU_RO: sections 5.3.1, 6.6.2, 8.8.2 and appendix E.3), draft-irtf-cfrg-bls-signature (the basic scheme; curve
-and encodings in draft-irtf-cfrg-pairing-friendly-curves, appendix C), CometBFT v1.0.1 crypto/bls12381 (keys in G1, which DST).
+Signatures are unique, so that whoever has the private key tells a right one from a
+wrong one without a pairing. Sources: RFC 9380 (BLS12381G2_XMD:SHA-256_SSWU_RO: sections
+5.3.1, 6.6.2, 8.8.2 and appendix E.3), draft-irtf-cfrg-bls-signature (the basic scheme;
+curve and encodings in draft-irtf-cfrg-pairing-friendly-curves, appendix C), CometBFT
+v1.0.1 crypto/bls12381 (keys in G1, which DST).
 """
 
 import hashlib
@@ -14,7 +17,10 @@ DST = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_NUL_"
 
 
 class F2:
-    """An element a + b·I of the field of p² elements; I² = -1. With b = 0 it serves as one of the field of p."""
+    """An element a + b·I of the field of p² elements; I² = -1.
+
+    With b = 0 it serves as one of the field of p.
+    """
 
     __slots__ = ("a", "b")
 
@@ -116,7 +122,8 @@ def expand(message: bytes, size: int) -> bytes:
     return found
 
 
-# RFC 9380, section 8.8.2: a curve with a map to ours, and the map's coefficients (appendix E.3), lowest power first.
+# RFC 9380, section 8.8.2: a curve with a map to ours, and the map's coefficients (appendix E.3),
+# lowest power first.
 A, B, Z = F2(0, 240), F2(1012, 1012), F2(-2, -1)
 _K1 = 0x11560BF17BAA99BC32126FCED787C88F984F87ADF7AE0C7F9A208C6B4F20A4181472AAA9CB8D555526A9FFFFFFFFC71A
 _K2 = 0x8AB05F8BDD54CDE190937E76BC3E447CC27C3D6FBD7063FCD104635A790520C0A395554E5C6AAAA9354FFFFFFFFE38D

@@ -1,7 +1,8 @@
-"""What a signature of a secp256k1 or secp256k1eth key has to be, from the definitions and without any library: slow, and plain.
+"""What a signature of a secp256k1 or secp256k1eth key has to be, from the definitions and without
+any library: slow, and plain.
 
-Sources: SEC 1 (ECDSA, section 4.1), SEC 2 (the curve, section 2.4.1), RFC 6979 (the nonce, section 3.2), CometBFT crypto/secp256k1 and
-crypto/secp256k1eth (which hash, and that s is low).
+Sources: SEC 1 (ECDSA, section 4.1), SEC 2 (the curve, section 2.4.1), RFC 6979 (the nonce, section
+3.2), CometBFT crypto/secp256k1 and crypto/secp256k1eth (which hash, and that s is low).
 """
 
 import hashlib

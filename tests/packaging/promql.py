@@ -1,4 +1,7 @@
-"""Which metrics and labels a PromQL expression names. Enough of the language for the dashboard and the alert rules; no evaluation."""
+"""Which metrics and labels a PromQL expression names.
+
+Enough of the language for the dashboard and the alert rules; no evaluation.
+"""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +40,10 @@ def _tokens(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def selectors(expression: str) -> list[Selector]:
-    """Every metric in it, with the labels of its braces. Raises: AssertionError for what it does not understand."""
+    """Every metric in it, with the labels of its braces.
+
+    Raises: AssertionError for what it does not understand.
+    """
     tokens = list(_tokens(expression))
     found: list[Selector] = []
     at = 0

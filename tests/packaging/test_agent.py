@@ -1,4 +1,7 @@
-"""What is packaged for an agent: the compose file and the Kubernetes example. That an agent runs so: tests/e2e/test_agent_container.py."""
+"""What is packaged for an agent: the compose file and the Kubernetes example.
+
+That an agent runs so: tests/e2e/test_agent_container.py.
+"""
 
 import base64
 import json

@@ -1,4 +1,7 @@
-"""The container and compose files: what they must hold. That such an image runs: tests/e2e/test_container.py."""
+"""The container and compose files: what they must hold.
+
+That such an image runs: tests/e2e/test_container.py.
+"""
 
 import json
 import re
@@ -61,7 +64,8 @@ def test_the_image_holds_no_compiler_no_pip_and_no_root() -> None:
     last = "\n".join(last_stage())
     assert "gcc" not in last
     assert "pip" not in last
-    assert instructions("USER") == ["10000:10000"]  # a number: Kubernetes' runAsNonRoot can check it
+    # a number: Kubernetes' runAsNonRoot can check it
+    assert instructions("USER") == ["10000:10000"]
     assert "curl" not in last
 
 

@@ -1,7 +1,8 @@
-"""The dashboard, the alert rules and the document name nothing that /metrics does not say; with promtool on PATH, Prometheus itself agrees.
+"""The dashboard, the alert rules and the document name nothing that /metrics does not say; with
+promtool on PATH, Prometheus itself agrees.
 
-That /metrics says all of families.FAMILIES, with these labels, is tests/unit/api/test_metrics.py's, and tests/e2e/test_metrics.py's of a
-real node.
+That /metrics says all of families.FAMILIES, with these labels, is tests/unit/api/test_metrics.py's,
+and tests/e2e/test_metrics.py's of a real node.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""The wheel and the sdist, built and installed in a fresh environment, and a build without a C compiler."""
+"""The wheel and the sdist, built and installed in a fresh environment, and a build
+without a C compiler.
+"""
 
 import json
 import os
@@ -46,7 +48,9 @@ def has_page(environment: Path) -> bool:
 
 
 def install(environment: Path, package: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """By this environment's pip: the fresh one need not have one, nor the bytecode of what runs once."""
+    """By this environment's pip: the fresh one need not have one, nor the bytecode of
+    what runs once.
+    """
     venv.create(environment)
     into = ["--python", str(environment / "bin" / "python"), "install", "--no-compile"]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *into, "--verbose", str(package)]

@@ -49,7 +49,9 @@ def value(name: str, key: str) -> str:
 
 
 def test_systemd_itself_finds_nothing_to_complain_about(tmp_path: Path) -> None:
-    """`systemd-analyze verify` and `security`; where there is no systemd, every line is at least one that a unit may hold."""
+    """`systemd-analyze verify` and `security`; where there is no systemd, every line is at least
+    one that a unit may hold.
+    """
     analyze = shutil.which("systemd-analyze")
     for name in (*NAMES, AGENT):
         text = (UNITS / name).read_text()
@@ -60,7 +62,8 @@ def test_systemd_itself_finds_nothing_to_complain_about(tmp_path: Path) -> None:
         path = tmp_path / name.replace("@", "@one")
         path.write_text(text.replace(PROGRAM, "/bin/true"))
         checked = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, check=False)
-        ours = [line for line in checked.stderr.splitlines() if "cmkms" in line]  # it looks at the machine's units, too
+        # it looks at the machine's units, too
+        ours = [line for line in checked.stderr.splitlines() if "cmkms" in line]
         if version_of(analyze) < STEPS_SINCE:
             ours = [line for line in ours if not re.search(r"Unknown key '(RestartSteps|RestartMaxDelaySec)'", line)]
         assert ours == []
@@ -113,7 +116,9 @@ def test_whatever_passes_by_itself_is_tried_again_for_ever_and_ever_more_slowly(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_measures_the_processes_take_themselves_are_not_in_the_way(name: str) -> None:
-    """No-new-privileges and seccomp by systemd must leave room for seccomp and Landlock by us, and for locked memory."""
+    """No-new-privileges and seccomp by systemd must leave room for seccomp and Landlock by us, and
+    for locked memory.
+    """
     allowed = " ".join(values(name)["SystemCallFilter"]).split()
     assert {
         "@system-service",

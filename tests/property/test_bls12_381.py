@@ -1,4 +1,6 @@
-"""bls12_381 on both cores against the definitions (tests/oracles), for any key and any text that the slot signs."""
+"""bls12_381 on both cores against the definitions (tests/oracles), for any key and any text that
+the slot signs.
+"""
 
 import base64
 
@@ -43,7 +45,9 @@ def test_both_cores_sign_what_the_definitions_say(d: int, height: int, second: i
 
 
 def asked(core, slot, vote: Vote, skip: bool, prepared: Vote | None) -> Vote:
-    """The answer of a session that has prepared for `prepared` when the vote is asked for, and signs it then."""
+    """The answer of a session that has prepared for `prepared` when the vote is asked for, and
+    signs it then.
+    """
     if prepared is not None:
         ask(core, prepared, skip=False)[0].prepare(slot)
     session, request = ask(core, vote, skip)
@@ -73,7 +77,9 @@ def ask(core, vote: Vote, skip: bool):
 def test_what_was_prepared_of_this_or_another_precommit_changes_no_answer(
     data: st.DataObject, sizes: tuple[int, int], heights: tuple[int, int], skip: bool
 ) -> None:
-    """Vote and extension, of any size, each on both cores; the other precommit differs in whatever was drawn, or in nothing."""
+    """Vote and extension, of any size, each on both cores; the other precommit differs in whatever
+    was drawn, or in nothing.
+    """
     vote, other = (
         Vote(2, height, 0, BlockID(b"a" * 32, 1, b"b" * 32), Timestamp(9, 0), extension=bytes(size))
         for height, size in zip(heights, sizes, strict=True)
@@ -109,13 +115,16 @@ def test_a_signature_of_other_bytes_or_by_another_key_does_not_verify(
         assert core.verify(key, other, good) == (other == message)
         assert not core.verify(another, message, good)
         assert not core.verify(key, message, random)
-        assert not core.verify(key, message, bytes([good[0] ^ 0x20]) + good[1:])  # the other y: its negative
+        # the other y: its negative
+        assert not core.verify(key, message, bytes([good[0] ^ 0x20]) + good[1:])
 
 
 @settings(max_examples=10, deadline=None)
 @given(d=SECRETS, u=COORDINATES, message=st.binary(max_size=60))
 def test_points_outside_of_the_group_do_not_verify(d: int, u: oracle.F2, message: bytes) -> None:
-    """What a pairing does not see, a part whose order divides the cofactor, is refused in signatures and in keys: else one signature has many forms."""
+    """What a pairing does not see, a part whose order divides the cofactor, is refused in
+    signatures and in keys: else one signature has many forms.
+    """
     stray = oracle.multiply(oracle.R, oracle.map_to_curve(u))
     key = oracle.public_key(d)
     point = oracle.multiply(d, oracle.hash_to_g2(message))
@@ -148,7 +157,9 @@ def test_the_points_at_infinity_and_other_forms_are_no_signature_and_no_key() ->
 
 
 def test_the_definitions_sign_as_the_standard_says() -> None:
-    """RFC 9380's own vectors for this suite have a DST of their own; CometBFT's (tests/vectors) bind the oracle to what it signs with."""
+    """RFC 9380's own vectors for this suite have a DST of their own; CometBFT's (tests/vectors)
+    bind the oracle to what it signs with.
+    """
     import json
 
     from tests.vectors.vectors import HERE

@@ -67,7 +67,9 @@ def test_v1_messages_go_both_ways_on_both_cores(message: Message) -> None:
 def test_both_cores_answer_alike_and_sign_an_extension_only_where_it_is_not_skipped(
     chain: str, message: Message, extension: bytes, skip: bool, key_type: KeyType
 ) -> None:
-    """With keys of every type: both sign in one way only, so that the answers are the same byte by byte."""
+    """With keys of every type: both sign in one way only, so that the answers are the
+    same byte by byte.
+    """
     vote = message.vote
     assert vote is not None
     real = vote.type == 2 and bool(vote.block_id.hash)

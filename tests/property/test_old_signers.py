@@ -1,4 +1,6 @@
-"""Whatever stands in a file of another signer: it is read, or it is an operator's error that names a cure. Never a traceback."""
+"""Whatever stands in a file of another signer: it is read, or it is an operator's error that names
+a cure. Never a traceback.
+"""
 
 import json
 import shutil
@@ -115,7 +117,8 @@ def test_a_bent_file_is_read_or_told_with_a_cure(name: str, number: int, data: s
         try:
             old = reader(Asked((root,), CHAIN, CORE))
         except OperatorError as error:
-            assert str(folder) in str(error) or path.suffix in (".toml", ".yaml")  # which may name any place
+            # which may name any place
+            assert str(folder) in str(error) or path.suffix in (".toml", ".yaml")
             assert "cure" in str(error).lower(), error
         else:
             assert old.states
@@ -164,7 +167,9 @@ _VALUE = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(_SETTING, _VALUE, max_size=5))
 def test_whatever_a_nodes_config_names_is_read_or_told(chosen: dict[str, str]) -> None:
-    """Paths that lead anywhere: what is read is what the node would read, and nothing else is put in its place."""
+    """Paths that lead anywhere: what is read is what the node would read, and nothing else is put
+    in its place.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = made_home(Path(folder), "gaia")
         (home / "config" / "config.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in chosen.items()))

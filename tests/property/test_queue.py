@@ -17,7 +17,10 @@ MESSAGES = st.binary(min_size=1, max_size=QUEUE_SLOT_BYTES - 8)
 
 
 class QueueAgainstDeque(RuleBasedStateMachine):
-    """One process plays both ends. `bound`: how many messages it holds; None: at least one, the kernel decides."""
+    """One process plays both ends.
+
+    `bound`: how many messages it holds; None: at least one, the kernel decides.
+    """
 
     queue: Queue
     bound: int | None = None

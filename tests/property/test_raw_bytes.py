@@ -1,4 +1,6 @@
-"""Bytes that are no vote: whatever a vote, proposal or extension is written as is refused, on both cores alike."""
+"""Bytes that are no vote: whatever a vote, proposal or extension is written as is refused, on both
+cores alike.
+"""
 
 import base64
 
@@ -134,7 +136,9 @@ def test_both_cores_agree_on_any_value(value: bytes, data: st.DataObject | None)
 @given(st.binary(min_size=1, max_size=300), CHAIN)
 @settings(max_examples=400, deadline=None)
 def test_no_raw_bytes_are_ever_a_votes(raw: bytes, chain: str) -> None:
-    """Whatever a validator of Celestia asks for: what is signed begins so that no reader takes it for one, nor for a value."""
+    """Whatever a validator of Celestia asks for: what is signed begins so that no reader takes it
+    for one, nor for a value.
+    """
     made = {core.raw_bytes(chain, raw, "id") for core in CORES}
     assert len(made) == 1
     [text] = made

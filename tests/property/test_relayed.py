@@ -1,4 +1,5 @@
-"""What counts as an answer of another signer: the request's own vote or proposal, changed in the timestamp only, under the validator's signature.
+"""What counts as an answer of another signer: the request's own vote or proposal, changed in the
+timestamp only, under the validator's signature.
 
 Both cores judge alike, and what they pass on is byte for byte what a signer's own session answers.
 """

@@ -1,4 +1,6 @@
-"""secp256k1 and secp256k1eth on both cores against the definitions (tests/oracles), for any key and any text that the slot signs."""
+"""secp256k1 and secp256k1eth on both cores against the definitions (tests/oracles), for any key and
+any text that the slot signs.
+"""
 
 import base64
 import hashlib

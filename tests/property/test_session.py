@@ -1,4 +1,6 @@
-"""Session properties: any segmentation gives the same requests, and garbage gives ProtocolError and nothing else."""
+"""Session properties: any segmentation gives the same requests, and garbage gives ProtocolError and
+nothing else.
+"""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,6 @@
-"""Whatever the sections of the board hold, everything that reads them answers: the page, the status, the alerts, the supervisor's line."""
+"""Whatever the sections of the board hold, everything that reads them answers: the page, the
+status, the alerts, the supervisor's line.
+"""
 
 import json
 from typing import Any
@@ -15,7 +17,8 @@ from tests.property.test_metrics import PATHS
 from tests.unit.api.boards import NOW
 from tests.unit.api.full_board import FullBoard
 
-#: What a bounded document may hold (board/status_board.py): no NaN, no integer beyond 64 bits, no half character.
+#: What a bounded document may hold (board/status_board.py): no NaN, no integer beyond 64 bits, no
+#: half character.
 SCALARS = (
     st.none()
     | st.booleans()

@@ -1,1 +1,3 @@
-"""The whole cluster in one process, deterministically: real promises, Raft, signer and stores over a simulated world."""
+"""The whole cluster in one process, deterministically: real promises, Raft, signer and stores over
+a simulated world.
+"""

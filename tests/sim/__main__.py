@@ -1,4 +1,6 @@
-"""`python -m tests.sim --seeds N`: N seeded runs; a failing one prints its trace and can be run alone with --seed."""
+"""`python -m tests.sim --seeds N`: N seeded runs; a failing one prints its trace and can be run
+alone with --seed.
+"""
 
 import argparse
 import multiprocessing
@@ -16,7 +18,9 @@ from tests.sim.world import World
 def run(
     job: tuple[int, int, float], *, rogue: bool = False, fast: bool | None = None
 ) -> tuple[int, Counter[str], str, list[str], float]:
-    """Seed, statistics, violation or "", the trace's end, simulated seconds. `rogue`: one member of three lies (rogue.py).
+    """Seed, statistics, violation or "", the trace's end, simulated seconds.
+
+    `rogue`: one member of three lies (rogue.py).
 
     `fast`: whether C serves what is plain; None: in every other seed.
     """

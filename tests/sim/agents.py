@@ -1,12 +1,14 @@
-"""Agents in the simulation: the real cometkms.agent.asking, and the session's check of answers, over a network of its own that is late, doubles, reorders and loses.
+"""Agents in the simulation: the real cometkms.agent.asking, and the session's check of answers,
+over a network of its own that is late, doubles, reorders and loses.
 
-An agent's validator wants its own blocks, as every validator of the world does. Every node is asked, whoever leads, and a machine that
-is frozen answers what it was asked when it thaws. Of some agents one node's link lies: it says whatever somebody could who has that node's
-identity and not the validator's key, and what it had signed before. An agent dies now and then before or after anything that it sends, and
-starts again with nothing remembered.
+An agent's validator wants its own blocks, as every validator of the world does. Every node is
+asked, whoever leads, and a machine that is frozen answers what it was asked when it thaws. Of some
+agents one node's link lies: it says whatever somebody could who has that node's identity and not
+the validator's key, and what it had signed before. An agent dies now and then before or after
+anything that it sends, and starts again with nothing remembered.
 
-Judge: every signature that reaches an agent, whether it is passed on or not; that what is passed on is the answer to what was asked;
-exactly one answer a request, in time.
+Judge: every signature that reaches an agent, whether it is passed on or not; that what is passed on
+is the answer to what was asked; exactly one answer a request, in time.
 """
 
 import random
@@ -31,7 +33,10 @@ ASKED_KEPT = 64  # requests of which a late answer is still judged
 
 
 class _Asked:
-    """One request at one signer. A `Requester` of its chain: what cometkms.signer.agent_link is in a node."""
+    """One request at one signer.
+
+    A `Requester` of its chain: what cometkms.signer.agent_link is in a node.
+    """
 
     remote_identity = b""
 
@@ -74,7 +79,10 @@ class Asker:
         self.heard: list[bytes] = []  # answers that were right for something
 
     def judge_answer(self, asked: Vote | None, answer: bytes) -> None:
-        """What a node says to what it was asked, as far as that is still known. An honest one's signature counts, in time or not. Raises: Violation."""
+        """What a node says to what it was asked, as far as that is still known.
+
+        An honest one's signature counts, in time or not. Raises: Violation.
+        """
         message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.vote is not None and message.vote.signature:
             if asked is not None:
@@ -96,7 +104,10 @@ class Asker:
         )
 
     def judge_passed_on(self, answer: bytes, vote: Vote) -> bool:
-        """What the validator got is a refusal, or its own vote, signed: then True. Raises: Violation."""
+        """What the validator got is a refusal, or its own vote, signed: then True.
+
+        Raises: Violation.
+        """
         message = ground.CORE.decode_message(Dialect.PROTO, answer)
         if message.error is not None and message.error.code:
             return False
@@ -129,7 +140,9 @@ class Asker:
 
 
 class Agent(Asker):
-    """One of the general path: the decisions and the check of answers that ship, and messages that are Python's values."""
+    """One of the general path: the decisions and the check of answers that ship, and messages that
+    are Python's values.
+    """
 
     def __init__(self, world: "World", number: int) -> None:
         super().__init__(world, number)
@@ -183,7 +196,9 @@ class Agent(Asker):
                 return
 
     def dies(self, when: str) -> bool:
-        """Whether it is killed now: what it had decided is not done, the validator's request has no answer, and it asks anew."""
+        """Whether it is killed now: what it had decided is not done, the validator's request has no
+        answer, and it asks anew.
+        """
         if self.world.healing or self.rng.random() >= KILLED:
             return False
         self.world.note(f"agent {self.number} is killed {when} it sent something")

@@ -1,4 +1,6 @@
-"""A disk with a page cache: what was not synced may be lost or torn when the power fails, and survives a killed process."""
+"""A disk with a page cache: what was not synced may be lost or torn when the power fails, and
+survives a killed process.
+"""
 
 import errno
 import os
@@ -7,13 +9,16 @@ from pathlib import Path
 
 
 class SimDisk:
-    """The system calls of one node's files. The files themselves (on a memory file system) are the page cache."""
+    """The system calls of one node's files.
+
+    The files themselves (on a memory file system) are the page cache.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.fail_next = (
-            ""  # "write", "sync", "short": the next one of these fails; "dark": the power does, instead of a sync
-        )
+        # "write", "sync", "short": the next one of these fails; "dark": the power does, instead of
+        # a sync
+        self.fail_next = ""
         self.dark = False
         self.syncs = 0
         self._pending: dict[tuple[int, int], list[tuple[Path, int, bytes, bytes]]] = {}
@@ -48,11 +53,14 @@ class SimDisk:
         self._pending.clear()
 
     def power_fails(self) -> None:
-        """Each write that was not synced is kept, lost, or torn at a sector; later ones may be kept where earlier are lost."""
+        """Each write that was not synced is kept, lost, or torn at a sector; later ones may be kept
+        where earlier are lost.
+        """
         for key, writes in self._pending.items():
             for path, offset, old, new in reversed(writes):
                 fate = self.rng.choice(("kept", "lost", "torn"))
-                if fate == "kept" or not path.exists() or self._key_of(path) != key:  # another file has its name by now
+                # another file has its name by now
+                if fate == "kept" or not path.exists() or self._key_of(path) != key:
                     continue
                 cut = 512 * self.rng.randrange(len(new) // 512 + 1) if fate == "torn" else 0
                 with path.open("r+b") as file:

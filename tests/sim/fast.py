@@ -1,15 +1,18 @@
-"""The fast path in the simulation: the C core that ships, over a disk, a network and a clock that the world makes.
+"""The fast path in the simulation: the C core that ships, over a disk, a network and a clock that
+the world makes.
 
     Calls       a machine's table of calls (csrc/calls.h): its simulated disk, sockets and clock
-    PeerEnd     a machine's end of a connection to a member: the program's own Stream and lane; the world has its hands on the bytes
+    PeerEnd     a machine's end of a connection to a member: the program's own Stream and lane; the
+                world has its hands on the bytes
     FastState   what state/process.py does around the hot path
     FastSigner  what signer/process.py does around the signer's path
     Line        a validator's connection to a signer, as signer/link.py serves it
 
 Agents and their links are in relays.py.
 
-The world knows the keys of every connection. So it can delay, double, reorder and lose single messages behind the ciphers' backs, as it
-does between nodes of the general path, and the receiver's C opens and judges each of them.
+The world knows the keys of every connection. So it can delay, double, reorder and lose single
+messages behind the ciphers' backs, as it does between nodes of the general path, and the receiver's
+C opens and judges each of them.
 """
 
 import contextlib
@@ -62,7 +65,10 @@ class Calls:
         on_durable: Callable[[bytes], None],
         count: Callable[[str], None],
     ) -> None:
-        """`on_durable`: is given every sector that a sync has made durable. `count`: is told each fault that C meets."""
+        """`on_durable`: is given every sector that a sync has made durable.
+
+        `count`: is told each fault that C meets.
+        """
         self.sockets: dict[int, Socket] = {}
         self._disk, self._on_durable, self._count = disk, on_durable, count
         self._written: dict[int, list[bytes]] = {}
@@ -130,7 +136,9 @@ class Calls:
 
 
 class Socket:
-    """A process's end of a stream. `take`: what becomes of the bytes it sends; `room`: how many of them it takes.
+    """A process's end of a stream.
+
+    `take`: what becomes of the bytes it sends; `room`: how many of them it takes.
 
     `ended`: the other end is closed, and what has arrived is all there is.
     """
@@ -443,7 +451,10 @@ def message_size(data: bytearray) -> int | None:
 
 
 class Line:
-    """One connection between a validator and the signer that dialled it; a `Requester`. Sealed for every other one."""
+    """One connection between a validator and the signer that dialled it; a `Requester`.
+
+    Sealed for every other one.
+    """
 
     remote_identity = b""
 

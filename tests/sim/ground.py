@@ -1,4 +1,6 @@
-"""What every part of the simulation stands on: its chain and key, its times, the connections, and what must never be."""
+"""What every part of the simulation stands on: its chain and key, its times, the connections, and
+what must never be.
+"""
 
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -21,7 +23,8 @@ TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
 ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
-# A node that hears no leader says so within this: the last heartbeat may be on its way for 0.2 s, and promises count for a while behind it.
+# A node that hears no leader says so within this: the last heartbeat may be on its way for 0.2 s,
+# and promises count for a while behind it.
 SAID_S = TTL_S + REST_S + HEARTBEAT_S + 0.25
 LOOK_S = 0.05
 ABSURD = 1_000_000  # heights above the chain's head
@@ -49,14 +52,18 @@ class SilentLog:
 
 @dataclass
 class Connection:
-    """Both directions of one channel between two processes. Frames arrive in order unless the world says otherwise."""
+    """Both directions of one channel between two processes.
+
+    Frames arrive in order unless the world says otherwise.
+    """
 
     ends: dict[str, int]  # node → its incarnation
     established: set[str] = field(default_factory=set)
     last_arrival: dict[str, float] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)
     open: bool = True
-    gone: set[str] = field(default_factory=set)  # ends that know it is closed: until then, what was sent arrives
+    # ends that know it is closed: until then, what was sent arrives
+    gone: set[str] = field(default_factory=set)
     streams: dict[str, "paths.PeerEnd"] = field(default_factory=dict)  # ends with a fast path
 
 

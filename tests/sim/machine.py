@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """One machine: its home, disk, and the life of its state and signer processes. `member`: whose node runs there.
+    """One machine: its home, disk, and the life of its state and signer processes.
+
+    `member`: whose node runs there.
 
     `name`: the machine's, by which the network knows it: one that took another's place has another.
     """
@@ -54,13 +56,13 @@ class Node:
         self.signer: Signer | None = None
         self.frozen_until = 0.0
         self.offset = self.rng.uniform(0, 1000)  # of its monotonic clock
-        self.wall_offset = (
-            1e9 * random.Random(f"{world.seed} {name} wall").random()
-        )  # thirty years: nothing rests on it
+        # thirty years: nothing rests on it
+        self.wall_offset = 1e9 * random.Random(f"{world.seed} {name} wall").random()
         self.signed_at = self.wall_clock()  # when its state file was written
         self.kicked = False
         self.unled_since = self.unreached_until = 0.0
-        self.high = HRS(0, 0, 0)  # the highest mark this home ever showed, since it was last wiped or rolled back
+        # the highest mark this home ever showed, since it was last wiped or rolled back
+        self.high = HRS(0, 0, 0)
         self.checked: Watermark | None = None
         path = self.home / "priv" / "priv_validator_state.json"
         path.parent.mkdir(parents=True)
@@ -100,7 +102,8 @@ class Node:
                 return  # it is begun when the seals are there
             raise Violation(f"{self.name} does not start: {error}") from error
         if self.opened.store.header.state is NodeState.RECOVERING:
-            self.high = HRS(0, 0, 0)  # a store that does not check was put aside: what it held is not counted on
+            # a store that does not check was put aside: what it held is not counted on
+            self.high = HRS(0, 0, 0)
         self.check()
         self.cluster = self.cluster_class(
             epoch=Epoch(
@@ -197,7 +200,9 @@ class Node:
         return self.world.now + self.offset
 
     def calendar(self) -> float:
-        """Seconds since 1970: an hour into the program's own counting, and wrong by a second at most."""
+        """Seconds since 1970: an hour into the program's own counting, and wrong by a
+        second at most.
+        """
         return RAFT_COUNTED_FROM_UNIX_S + 3600.0 + self.world.now + self.offset / 1000
 
     def wall_clock(self) -> float:
@@ -304,7 +309,9 @@ class Node:
         return ""
 
     def restart_now(self, incarnation: int) -> None:
-        """In the supervisor's order: the state process hands over, the signer ends, then the state process."""
+        """In the supervisor's order: the state process hands over, the signer ends,
+        then the state process.
+        """
         if incarnation == self.incarnation and self.cluster is not None:
             self.guarded(self.cluster.handover.hand_over)
             self.signer = None

@@ -1,9 +1,12 @@
-"""Each rule taken away in turn: the simulation must fail. `python -m tests.sim.mutants` prints the table; --write puts it into docs/SAFETY.md.
+"""Each rule taken away in turn: the simulation must fail.
 
-A mutant that survives its seeds makes this program fail. Rules that random schedules rarely need are taken away in the models
-instead (tests/model).
+`python -m tests.sim.mutants` prints the table; --write puts it into docs/SAFETY.md.
 
-A guard of the C core is cut out of csrc and the rest is built anew (variants.py); the fast path then serves what is plain in every seed.
+A mutant that survives its seeds makes this program fail. Rules that random schedules rarely need
+are taken away in the models instead (tests/model).
+
+A guard of the C core is cut out of csrc and the rest is built anew (variants.py); the fast path
+then serves what is plain in every seed.
 """
 
 import argparse
@@ -53,9 +56,11 @@ Patches = Iterator[Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`rollbacks`, `jumps`, `faults`: what the world must allow, or be busy with, for the rule to matter.
+    """`rollbacks`, `jumps`, `faults`: what the world must allow, or be busy with, for
+    the rule to matter.
 
-    `cuts`: what is taken out of the C core; the fast path then serves what is plain in every seed, else in every other one.
+    `cuts`: what is taken out of the C core; the fast path then serves what is plain in every seed,
+    else in every other one.
     """
 
     name: str
@@ -135,7 +140,9 @@ def not_self_first() -> Patches:
 
 
 def own_promise_later() -> Patches:
-    """The proposer counts its own promise from when it began to write it; the write itself follows with its next place."""
+    """The proposer counts its own promise from when it began to write it; the write itself follows
+    with its next place.
+    """
 
     class Later:
         def __init__(self, real: Any) -> None:
@@ -235,12 +242,16 @@ def no_leap() -> Patches:
 
 
 def believes_old_journals() -> Patches:
-    """A store that takes the place of an earlier one goes on with the terms of the journal beside it."""
+    """A store that takes the place of an earlier one goes on with the terms of the
+    journal beside it.
+    """
     yield patch.object(Journal, "doubt", lambda _self: None)
 
 
 def waits_for_all() -> Patches:
-    """A node that lost its journal votes when it has led, that is: when the others can do without its vote."""
+    """A node that lost its journal votes when it has led, that is: when the others can
+    do without its vote.
+    """
 
     def may_vote(self: Membership) -> bool:
         return self.ready and not self._ports.settle_raft.__self__.leadership.raft.journal.pending  # type: ignore[attr-defined]
@@ -249,7 +260,9 @@ def waits_for_all() -> Patches:
 
 
 def no_vote_without_a_leader() -> Patches:
-    """A vote is refused for ten election timeouts after a leader was heard, and its closed connection does not free it."""
+    """A vote is refused for ten election timeouts after a leader was heard, and its closed
+    connection does not free it.
+    """
     begin = RaftFilter.__init__
 
     def sticky(self: RaftFilter, journal: Any, clock: Any, sticky_s: float, *rest: Any) -> None:
@@ -285,7 +298,9 @@ def incarnations_in_memory() -> Patches:
 
 
 def seals_who_met_nobody() -> Patches:
-    """A store that the operator recovered is sealed before it took its incarnation: of an earlier store, by what the others have recorded."""
+    """A store that the operator recovered is sealed before it took its incarnation: of an earlier
+    store, by what the others have recorded.
+    """
     yield patch.object(Header, "unmet", property(lambda _self: False))
 
 
@@ -531,7 +546,9 @@ def killed_by(number: int) -> tuple[int, str] | None:
 
 
 def judged(job: tuple[int, Path | None]) -> tuple[int, tuple[int, str] | None]:
-    """The mutant's number, and what killed_by() says of it; a variant of the C core runs in a process of its own."""
+    """The mutant's number, and what killed_by() says of it; a variant of the C core runs in a
+    process of its own.
+    """
     number, extension = job
     if extension is None:
         return number, killed_by(number)

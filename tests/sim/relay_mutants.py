@@ -1,8 +1,10 @@
-"""A guard of the agent's path in C taken away in turn, at either end: the tests that hold this path against the general path must fail.
+"""A guard of the agent's path in C taken away in turn, at either end: the tests that hold this path
+against the general path must fail.
 
-`python -m tests.sim.relay_mutants` prints the table; --write puts it into docs/SAFETY.md. A variant that no test notices, and tests that fail
-without any cut, make this program fail. The extension is built by variants.py; the tests of one variant run in a process of their own, with the same
-seed for all.
+`python -m tests.sim.relay_mutants` prints the table; --write puts it into
+docs/SAFETY.md. A variant that no test notices, and tests that fail without any cut,
+make this program fail. The extension is built by variants.py; the tests of one variant
+run in a process of their own, with the same seed for all.
 """
 
 import argparse
@@ -162,7 +164,8 @@ MUTANTS: Final = (
 def outcome(extension: Path) -> tuple[int, str]:
     """How the tests end with that core, and the first that failed."""
     command = [sys.executable, "-m", "tests.sim.relay_mutants", "--of", str(extension)]
-    # What hypothesis keeps of one variant's failures would be tried, and might fail, with the next one.
+    # What hypothesis keeps of one variant's failures would be tried, and might fail,
+    # with the next one.
     kept = {"HYPOTHESIS_STORAGE_DIRECTORY": str(extension.parent / "hypothesis")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **kept})
     if done.returncode < 0:

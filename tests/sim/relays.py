@@ -1,15 +1,19 @@
-"""Agents of the fast seeds: the agent's process and the nodes' port for agents that ship, the C core's path at both ends, over the world's clock and sockets.
+"""Agents of the fast seeds: the agent's process and the nodes' port for agents that ship, the C
+core's path at both ends, over the world's clock and sockets.
 
     Loop        what a process has in asyncio's loop's place
     Port        a signer's port for agents (cometkms.signer.agent_link), and the door in front of it
-    Link        an agent's connection to a signer: both ends' ciphers are real, and the world has its hands on the messages between them
+    Link        an agent's connection to a signer: both ends' ciphers are real, and the world has
+                its hands on the messages between them
     Client      the validator at its connection to the agent
     RelayAgent  an agent (cometkms.agent.process) and its validator
 
-Dialling, handshakes and the pauses between two dials are the world's. A message between an agent and a node comes late, twice, before an older
-one, or never, as between agents and nodes of the general path (agents.py); what a lying node says is sealed as that node's. An agent is killed
-before or after any of its sends, in C or in Python, and before it looks at what arrived; then another process starts, which finds the public
-keys that were kept, and nothing else. Now and then an agent stands still, and a validator hangs up before it has its answer.
+Dialling, handshakes and the pauses between two dials are the world's. A message between an agent
+and a node comes late, twice, before an older one, or never, as between agents and nodes of the
+general path (agents.py); what a lying node says is sealed as that node's. An agent is killed before
+or after any of its sends, in C or in Python, and before it looks at what arrived; then another
+process starts, which finds the public keys that were kept, and nothing else. Now and then an agent
+stands still, and a validator hangs up before it has its answer.
 """
 
 import asyncio
@@ -49,7 +53,8 @@ if TYPE_CHECKING:
 CORE = choose.load()
 SPOKEN = 0.002  # of what a liar is asked, something breaks the protocol
 FROZEN = 0.001  # of the looks at which an agent stands still for a while
-GONE = 0.5  # of the signers that end, the connections say nothing any more, as when their host is gone
+# of the signers that end, the connections say nothing any more, as when their host is gone
+GONE = 0.5
 U64 = (1 << 64) - 1
 
 
@@ -294,7 +299,8 @@ class Side:
     def __init__(self, link: "Link", loop: Loop, *, near: bool) -> None:
         self.link, self.loop, self.near = link, loop, near
         self.socket = StreamSocket(loop, self._on_sent, link.room, self._on_closed)
-        self._frames = CORE.frames(paths.KEY_OUT, paths.KEY_IN)  # opens what the process sends, seals what it receives
+        # opens what the process sends, seals what it receives
+        self._frames = CORE.frames(paths.KEY_OUT, paths.KEY_IN)
         self._unpacker = Unpacker()
         self._coming = bytearray()
 
@@ -344,7 +350,8 @@ class Link:
         self.far = Side(self, signer.port.loop, near=False)
         self.deserted = False  # the signer's process is gone, and this connection knows
         self._greeted_at = float("inf")
-        self._asked = Asked()  # on this connection: another process of the agent's begins with number one again
+        # on this connection: another process of the agent's begins with number one again
+        self._asked = Asked()
         signer.port.entrance.admit(
             Admitted(agent.identity.public_key, paths.KEY_OUT, paths.KEY_IN, self.far.socket)  # type: ignore[arg-type]
         )
@@ -545,7 +552,10 @@ class RelayAgent(Asker):
         return True
 
     def kill(self) -> None:
-        """Its connections end, and it starts again soon. C may be under way in it: what it still sends goes nowhere."""
+        """Its connections end, and it starts again soon.
+
+        C may be under way in it: what it still sends goes nowhere.
+        """
         self.life += 1
         self.asked_at = None
         for link in self.links.values():
@@ -614,7 +624,9 @@ class RelayAgent(Asker):
     # --- the validator ---
 
     def poll(self) -> None:
-        """Every few milliseconds: look at what became of the last request, or ask for the next place."""
+        """Every few milliseconds: look at what became of the last request, or ask for
+        the next place.
+        """
         world = self.world
         world.after(self.rng.uniform(0.002, 0.01), self.poll)
         for link in self.links.values():

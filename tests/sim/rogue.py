@@ -1,14 +1,18 @@
-"""One malicious member of three: it owns one member's identity and store, and says whatever it likes, well formed or nearly so.
+"""One malicious member of three: it owns one member's identity and store, and says whatever it
+likes, well formed or nearly so.
 
     honest ─▶ the member's identity is stolen; its node is off, or lives on beside the thief ─▶ the thief is gone, the node is back ─▶ it signs
 
-What it says: hellos with any seq, any memory of others, any incarnation, signed by itself or falsely; its life and marks; promises for
-bytes that nobody asked for; accepts of whatever it was asked, held or not; refusals with any mark; reads, and answers to reads; any word
-of Raft; orders; garbage; all of it late, doubled, again on another connection, to the other member.
+What it says: hellos with any seq, any memory of others, any incarnation, signed by itself or
+falsely; its life and marks; promises for bytes that nobody asked for; accepts of whatever it was
+asked, held or not; refusals with any mark; reads, and answers to reads; any word of Raft; orders;
+garbage; all of it late, doubled, again on another connection, to the other member.
 
-Judge: a permit rests on a majority of durable promises, where the thief holds what it was asked for or asked for itself. Two strings at a place
-only where one of the two permits needed the thief's word: whoever has the key can sign there by himself. No honest process ends but by
-its own disk or power. When the thief is gone and the third node is back, the cluster signs again by itself, and everybody learns of it.
+Judge: a permit rests on a majority of durable promises, where the thief holds what it was asked for
+or asked for itself. Two strings at a place only where one of the two permits needed the thief's
+word: whoever has the key can sign there by himself. No honest process ends but by its own disk or
+power. When the thief is gone and the third node is back, the cluster signs again by itself, and
+everybody learns of it.
 """
 
 import shutil
@@ -91,7 +95,8 @@ class Rogue(Node):
         self.asked: list[Promise] = []
         self.seen_term = self.seen_index = 1
         self.life: Life | None = None
-        self.honesty = self.rng.choice((0.1, 0.5, 0.9))  # the part of its node's own words that it leaves as they are
+        # the part of its node's own words that it leaves as they are
+        self.honesty = self.rng.choice((0.1, 0.5, 0.9))
 
     # --- the node under it ---
 
@@ -361,14 +366,18 @@ class RogueWorld(World):
 
     @property
     def has_begun(self) -> bool:
-        """Whether every honest node has promised something: one whose mark is 0 believes the first height that it hears of (rule 13)."""
+        """Whether every honest node has promised something: one whose mark is 0 believes the first
+        height that it hears of (rule 13).
+        """
         honest = [node for node in self.nodes.values() if node is not self.thief]
         return all(node.high > HRS(0, 0, 0) for node in honest)
 
     # --- the thief ---
 
     def holds(self, sign_bytes: bytes) -> None:
-        """It was asked for these bytes, or asked for them: it may have said that it holds them, to anybody."""
+        """It was asked for these bytes, or asked for them: it may have said that it
+        holds them, to anybody.
+        """
         try:
             self.stands_for.add((CORE.parse_sign_bytes(sign_bytes).hrs, sign_bytes))
         except ProtocolError:
@@ -386,7 +395,9 @@ class RogueWorld(World):
         self.thief.start()
 
     def leave(self) -> None:
-        """The thief is gone; the honest node is back, from what it was, or with nothing but its key."""
+        """The thief is gone; the honest node is back, from what it was, or with nothing
+        but its key.
+        """
         assert self.thief is not None
         self.gone = True
         self.thief.crash(why="the thief is gone")
@@ -442,14 +453,17 @@ class RogueWorld(World):
             return
         if node.member == self.victim and isinstance(error, SupersededError | BehindError):
             self.on_worthless()
-            return  # the thief has promised, or taken an incarnation, in this member's name: its own store lacks that
+            # the thief has promised, or taken an incarnation, in this member's name: its own store
+            # lacks that
+            return
         raise Violation(f"{node.name} ended by what it heard: {type(error).__name__}: {error}")
 
     def on_superseded(self, node: Node) -> None:
         if node is self.thief:
             return
         self.on_worthless()
-        if self.present:  # the thief's word; the operator finds it off, and makes it anew when the thief is gone
+        # the thief's word; the operator finds it off, and makes it anew when the thief is gone
+        if self.present:
             self.stats["superseded by the thief"] = 1
             node.superseded, node.signer = True, None
             shutil.rmtree(node.files.store_path.parent, ignore_errors=True)
@@ -458,18 +472,25 @@ class RogueWorld(World):
         super().on_superseded(node)
 
     def on_worthless(self) -> None:
-        """What the victim's own store holds does not count any more. Beside another one that is lost: two stores, and the operator's turn."""
+        """What the victim's own store holds does not count any more.
+
+        Beside another one that is lost: two stores, and the operator's turn.
+        """
         self.worthless = True
         self.stores_lost_at_once |= self.wiped
 
     def may_be_wiped(self, node: Node) -> bool:
-        """One honest node, once, while the other one is whole: of two there is no majority that remembers."""
+        """One honest node, once, while the other one is whole: of two there is no
+        majority that remembers.
+        """
         others = [one for one in self.nodes.values() if one.member not in (node.member, self.victim)]
         whole = all(one.cluster is not None and one.cluster.membership.ready for one in others)
         return self.present and self.has_begun and not self.wiped and node.member != self.victim and whole
 
     def fault(self) -> None:
-        """The other nodes have an ordinary life: they are killed, lose power, are cut off, stand still; one loses its store."""
+        """The other nodes have an ordinary life: they are killed, lose power, are cut off, stand
+        still; one loses its store.
+        """
         if self.healing:
             return
         self.after(self.rng.expovariate(1.0), self.fault)
@@ -518,7 +539,8 @@ class RogueWorld(World):
             phases = {
                 name: node.cluster.membership.phase for name, node in self.nodes.items() if node.cluster is not None
             }
-            # Two faults in one: a store is lost, and in the name of another one's member the thief promised what that one does not hold.
+            # Two faults in one: a store is lost, and in the name of another one's member the thief
+            # promised what that one does not hold.
             if not self.wiped or not {"recovering", "starting"} <= set(phases.values()):
                 raise
             self.stats["recovered by hand beside a thief"] = 1

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 
 class Signer:
-    """One signer process: the real critical section and key slot; its validators are there while it has the lease."""
+    """One signer process: the real critical section and key slot; its validators are there while it
+    has the lease.
+    """
 
     def __init__(self, node: "Node") -> None:
         self.node, self.world = node, node.world
@@ -41,7 +43,8 @@ class Signer:
         self.leased = False
         self.lease_until = 0.0
         slot = CORE.key_slot(bytearray(SECRET), CHAIN)
-        weakref.finalize(self, slot.close)  # as its end frees a process's: a slot takes four of the kernel's mappings
+        # as its end frees a process's: a slot takes four of the kernel's mappings
+        weakref.finalize(self, slot.close)
         self.fast = paths.FastSigner(self, slot) if node.queues is not None else None
         self.chain = ChainSigner(
             row=0,
@@ -138,7 +141,10 @@ class Signer:
 
 
 class Validator:
-    """Asks the signer that dialled it for votes, place after place; its blocks are its own. A `Requester`."""
+    """Asks the signer that dialled it for votes, place after place; its blocks are its own.
+
+    A `Requester`.
+    """
 
     def __init__(self, world: "World", number: int) -> None:
         self.world, self.number = world, number
@@ -195,7 +201,10 @@ class Validator:
             self.advance()
 
     def ask_over_line(self, signer: Signer, vote: Vote) -> None:
-        """On the connection that it has with the signer, or on another. Now and then it does not wait for long."""
+        """On the connection that it has with the signer, or on another.
+
+        Now and then it does not wait for long.
+        """
         wire = self.world.wire
         self.patience_s = wire.uniform(0.0, 0.02) if wire.random() < self.world.impatience else self.world.patience_s
         line = self.lines.get(signer)

@@ -1,4 +1,6 @@
-"""Members far apart: a leader that ends, or falls silent, has a successor within six round trips and 0.3 s. In simulated time."""
+"""Members far apart: a leader that ends, or falls silent, has a successor within six round trips
+and 0.3 s. In simulated time.
+"""
 
 import pytest
 

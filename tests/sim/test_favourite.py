@@ -1,4 +1,6 @@
-"""The lead returns to whom `leader_priority` prefers, in simulated clusters that sign meanwhile; and it does not circle."""
+"""The lead returns to whom `leader_priority` prefers, in simulated clusters that sign meanwhile;
+and it does not circle.
+"""
 
 from collections.abc import Callable
 
@@ -128,7 +130,9 @@ def test_members_that_come_and_go_keep_the_lead_where_it_is(world: Preferring) -
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nearest_is_whoever_has_a_majority_nearby(seed: int) -> None:
-    """Two at one place, and one that is far from both: one of the two leads, and they do not take turns."""
+    """Two at one place, and one that is far from both: one of the two leads, and they
+    do not take turns.
+    """
     world = Preferring(seed, facts={name: {"leader_priority": "nearest"} for name in ("n0", "n1", "n2")})
     world.trips_s = {frozenset(("n0", "n2")): 0.08, frozenset(("n1", "n2")): 0.09, frozenset(("n0", "n1")): 0.002}
     try:

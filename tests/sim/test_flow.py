@@ -1,4 +1,6 @@
-"""While promises flow, heartbeats rest, and nothing about who leads changes: not while they flow, not when they stop, not by a fault."""
+"""While promises flow, heartbeats rest, and nothing about who leads changes: not while they flow,
+not when they stop, not by a fault.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +26,9 @@ LOOK_S = 0.01
 
 @pytest.fixture
 def beats(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Messages that were sent, by their kind; sign states that were submitted; and what the library was asked to say (`asked`)."""
+    """Messages that were sent, by their kind; sign states that were submitted; and what the library
+    was asked to say (`asked`).
+    """
     found: Counter[str] = Counter()
     stock, send = RaftFilter.outbound, Roster.send_raft
 
@@ -102,7 +106,8 @@ def test_while_promises_flow_heartbeats_rest(seed: int, worlds: list[World], bea
     signed = world.stats["signed"]
     leads_on(world, leader, FLOW_S)
     assert world.stats["signed"] - signed > FLOW_S / HEARTBEAT_S, "promises flow"
-    replicated = 6 * beats["submitted"]  # of a sign state an entry and twice its commit, to two members
+    # of a sign state an entry and twice its commit, to two members
+    replicated = 6 * beats["submitted"]
     assert beats["append_entries"] <= 2 * (FLOW_S / REST_S + 1) + replicated
     assert beats["append_entries"] < 2 * FLOW_S / HEARTBEAT_S * 0.6
     beats.clear()

@@ -1,4 +1,6 @@
-"""Ordered handovers and rolling restarts in the simulated cluster: taken at once by whoever can, however short a time it has been back."""
+"""Ordered handovers and rolling restarts in the simulated cluster: taken at once by whoever can,
+however short a time it has been back.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,9 +10,9 @@ import pytest
 from tests.sim.machine import Node
 from tests.sim.world import World
 
-DELAY_S = (
-    0.0001  # less than the news of a closed connection takes: what was sent before arrives before, as on a real one
-)
+# less than the news of a closed connection takes: what was sent before arrives before, as on a real
+# one
+DELAY_S = 0.0001
 AT_ONCE_S = 0.1  # of simulated time: two heartbeats, and no election timeout
 
 
@@ -83,9 +85,8 @@ def hand_over(world: Calm, to: str | None) -> Node:
     assert new not in (None, old), "\n".join(world.trace[-40:])
     assert new.raft is not None
     names = sorted(world.names)
-    own = (
-        term + 1 + (names.index(new.member) - term - 1) % len(names)
-    )  # the next term of the new leader's own (rule 12)
+    # the next term of the new leader's own (rule 12)
+    own = term + 1 + (names.index(new.member) - term - 1) % len(names)
     assert new.raft.term == own, "one election, and nobody stood against it"
     return new
 
@@ -98,7 +99,8 @@ def test_whoever_has_just_come_back_takes_over_at_once(world: Calm) -> None:
         world.run_until(world.now + 0.5)
         back.restart_if_down()
         world.until("it is back", world.whole)
-        if world.leader() is back:  # of two, the one that stayed lost its majority, and either is elected
+        # of two, the one that stayed lost its majority, and either is elected
+        if world.leader() is back:
             hand_over(world, leader.name)
         assert hand_over(world, back.name) is back
         world.signs_on()

@@ -1,4 +1,6 @@
-"""Validators that now and then ask for a height to which no chain has come, of nodes whose clocks differ by years, under all faults."""
+"""Validators that now and then ask for a height to which no chain has come, of nodes whose clocks
+differ by years, under all faults.
+"""
 
 import pytest
 

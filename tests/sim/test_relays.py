@@ -55,7 +55,9 @@ def test_the_same_seed_takes_the_same_turns() -> None:
 
 
 def test_what_leaves_a_nodes_desk_is_judged_though_no_agent_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were the places that are signed not known, the first reservation above them would be told for a second one."""
+    """Were the places that are signed not known, the first reservation above them would be told for
+    a second one.
+    """
     monkeypatch.setattr(relays, "HRS", lambda height, round_, step: (-height, round_, step))
     with pytest.raises(Violation, match=r"C reserves .* for an agent"):
         agents_of(fast=True)

@@ -1,4 +1,6 @@
-"""A vote on the general path, followed: which functions it takes, in which files, and that docs/ARCHITECTURE.md walks the same way."""
+"""A vote on the general path, followed: which functions it takes, in which files, and that
+docs/ARCHITECTURE.md walks the same way.
+"""
 
 import importlib
 import re
@@ -20,7 +22,7 @@ GENERAL_SEED: Final = 2  # an even one takes the general path
 VOTES_BEFORE: Final = 3  # so that nothing is done for the first time
 FUNCTIONS_MAX: Final = 30
 FILES_MAX: Final = 14
-STEP: Final = re.compile(r"`([\w.]+)`(?: and\s+`([\w.]+)`)?\s+\(`([\w/]+\.py)`\)")
+STEP: Final = re.compile(r"`([\w.]+)`(?:\s+and\s+`([\w.]+)`)?\s+\(`([\w/]+\.py)`\)")
 ITALIC: Final = re.compile(r"(?<!\*)\*(?!\*)([^*]+)\*(?!\*)")
 #: Each core is one call for its reader; counting how long a thing took is no part of it.
 APART: Final = ("core/", "histogram.py")
@@ -29,7 +31,10 @@ Step = tuple[str, str]
 
 
 class Follower:
-    """Notes what a vote calls, from the signer's request to the answer. A call within one file is no step: its reader is there."""
+    """Notes what a vote calls, from the signer's request to the answer.
+
+    A call within one file is no step: its reader is there.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -124,7 +129,9 @@ def test_a_vote_takes_few_functions_in_few_files(followed: Follower) -> None:
 
 
 def test_the_node_is_entered_once_a_message(followed: Follower) -> None:
-    """The reservation, a member's request and its answer at least: what the node's parts call is in the parts."""
+    """The reservation, a member's request and its answer at least: what the node's
+    parts call is in the parts.
+    """
     assert followed.node_entered.count(1) >= 3
     assert set(followed.node_entered) == {0, 1}, "0: the signer's process"
 

@@ -1,6 +1,8 @@
-"""The C core with a guard taken out: built beside the one that ships, and loaded in its place by a process of its own.
+"""The C core with a guard taken out: built beside the one that ships, and loaded in its place by a
+process of its own.
 
-`python -m tests.sim.variants SO NUMBER`: whether the simulation notices the variant that is mutant NUMBER of mutants.py.
+`python -m tests.sim.variants SO NUMBER`: whether the simulation notices the variant that is mutant
+NUMBER of mutants.py.
 """
 
 import importlib.util
@@ -21,7 +23,9 @@ FLAGS: Final = ("-std=c11", "-O1", "-fPIC", "-fno-strict-aliasing", "-D_GNU_SOUR
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken out of a file of csrc: `text`, which stands there once, makes place for `instead`."""
+    """What is taken out of a file of csrc: `text`, which stands there once, makes place
+    for `instead`.
+    """
 
     source: str
     text: str
@@ -46,7 +50,10 @@ class Builder:
         self._directory = directory
 
     def build(self, name: str, cuts: tuple[Cut, ...]) -> Path:
-        """The extension without what is cut. Raises: ValueError where a cut's text does not stand there once."""
+        """The extension without what is cut.
+
+        Raises: ValueError where a cut's text does not stand there once.
+        """
         place = self._directory / name
         place.mkdir()
         changed: dict[str, str] = {}

@@ -1,12 +1,15 @@
-"""One seeded run: N nodes, their disks, network, signers and validators under faults; what must hold is checked after each step.
+"""One seeded run: N nodes, their disks, network, signers and validators under faults; what must
+hold is checked after each step.
 
-check after each step     no two sign bytes at one place; no mark below its former self; every permit rests on a majority of
-                          durable promises of those bytes; no term in which two processes led; a leader whenever a majority of
-                          complete members has been connected for ELECTED_S
-after the faults          everybody is up and reachable: it signs again, and every node comes to know the last signature
+check after each step     no two sign bytes at one place; no mark below its former self; every
+                          permit rests on a majority of durable promises of those bytes; no term in
+                          which two processes led; a leader whenever a majority of complete members
+                          has been connected for ELECTED_S
+after the faults          everybody is up and reachable: it signs again, and every node comes to
+                          know the last signature
 
-In every other seed the fast path serves what is plain, in C, over the world's own disk, network and clock (fast.py); in the rest the
-general path does everything.
+In every other seed the fast path serves what is plain, in C, over the world's own disk, network and
+clock (fast.py); in the rest the general path does everything.
 """
 
 import contextlib
@@ -69,7 +72,8 @@ class Change:
 
     epoch: int
     seals: dict[str, Seal] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # why a member gave no seal, as it last said
+    # why a member gave no seal, as it last said
+    refused: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     enough: bool = False
     tries: int = 0
@@ -111,13 +115,16 @@ class World:
         self.strict = nodes > 1 and self.rng.random() < 0.25
         self.lossy = self.rng.random() < 0.5
         self.patience_s = 5.0
-        self.impatience = 0.02  # of a validator's requests on a connection are given up within 20 ms
-        # How often a validator looks whether it has something to ask. In some, promises flow as fast as they are given: heartbeats rest.
+        # of a validator's requests on a connection are given up within 20 ms
+        self.impatience = 0.02
+        # How often a validator looks whether it has something to ask. In some, promises flow as
+        # fast as they are given: heartbeats rest.
         self.poll_s = (0.001, 0.006) if seed % 7 == 4 else (0.005, 0.03)
         self.agents_rest = 0.5  # of the looks at which an agent has nothing to ask
         self.spikes = 0.05  # of the frames come up to 0.2 s late
         self.round_trip_s = self.jitter_s = 0.0  # far members; the jitter comes on top
-        self.facts: dict[str, tuple[tuple[str, str], ...]] = {}  # of each member, as its process starts
+        # of each member, as its process starts
+        self.facts: dict[str, tuple[tuple[str, str], ...]] = {}
         self.waking: set[int] = set()
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
         self.order = itertools.count()
@@ -127,7 +134,8 @@ class World:
         self.connections: dict[frozenset[str], Connection] = {}
         self.signatures: dict[HRS, bytes] = {}
         self.promised: dict[tuple[HRS, bytes], set[str]] = {}
-        self.leaders: dict[tuple[int, int], tuple[str, int]] = {}  # by epoch and term: node and its incarnation
+        # by epoch and term: node and its incarnation
+        self.leaders: dict[tuple[int, int], tuple[str, int]] = {}
         self.majorities: dict[
             tuple[tuple[str, int], ...], float
         ] = {}  # since when they are whole: members and incarnations
@@ -136,10 +144,10 @@ class World:
         self.operator = random.Random(
             f"{seed} operator"
         )  # who changes the members, beside everything else that happens
-        self.carries_seals = (
-            random.Random(f"{seed} seals").random() < 0.5
-        )  # to each member that is stopped, before it is sealed
-        self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))  # a memory file system
+        # to each member that is stopped, before it is sealed
+        self.carries_seals = random.Random(f"{seed} seals").random() < 0.5
+        # a memory file system
+        self.directory = Path(tempfile.mkdtemp(prefix="cmkms-sim-", dir="/dev/shm"))
         self.nodes = {name: Node(self, name) for name in self.names}
         self.validators: list[Validator | Asker] = [Validator(self, number) for number in range(2)]
         self.agents = random.Random(f"{seed} agents").choice(
@@ -153,7 +161,8 @@ class World:
         self.changes = 0.4  # of runs with an epoch that ends
         self.jumps = 0.0  # of requests that are for a height which no chain has come to
         self.quiet_until = 0.0
-        self.rollbacks = False  # old stores are put back without strict_start: outside the fault model, for mutants
+        # old stores are put back without strict_start: outside the fault model, for mutants
+        self.rollbacks = False
 
     # --- time ---
 
@@ -166,7 +175,9 @@ class World:
         heapq.heappush(self.queue, (self.now + delay_s, next(self.order), step, arguments, named))
 
     def stands_still(self, until: float, step: Callable[..., None], *arguments: Any) -> bool:
-        """Whether a process is frozen until then; `step` comes again when it is not: it may be woken early."""
+        """Whether a process is frozen until then; `step` comes again when it is not: it may be
+        woken early.
+        """
         if self.now >= until:
             return False
         self.after(min(until - self.now, LOOK_S), step, *arguments)
@@ -237,7 +248,9 @@ class World:
                 self.connect(a, b)
 
     def occupied(self, name: str, other: str) -> bool:
-        """Whether it has a connection to another machine of the other's member; now and then it is dialled all the same."""
+        """Whether it has a connection to another machine of the other's member; now and then it is
+        dialled all the same.
+        """
         return self.link(name, self.nodes[other].member) is not None and self.rng.random() < 0.9
 
     def link(self, name: str, member: str) -> Connection | None:
@@ -353,9 +366,9 @@ class World:
     def transmit(self, connection: Connection, src: str, dst: str, payload: bytes) -> bool:
         """A message is on its way. What the sender hears of it is worth nothing.
 
-        Half of the worlds are harsher than TCP and its frames: a message overtakes another, or comes
-        twice. Not so what is said of oneself when it changes, and only then: nobody could know the
-        last word from an earlier one.
+        Half of the worlds are harsher than TCP and its frames: a message overtakes another, or
+        comes twice. Not so what is said of oneself when it changes, and only then: nobody could
+        know the last word from an earlier one.
         """
         if not connection.open or (src, dst) in self.cuts:
             return True  # into the void
@@ -395,7 +408,9 @@ class World:
         self.close(connection, dst, closed=True)
 
     def dialling_signer(self, rng: random.Random) -> Signer | None:
-        """A signer that holds the lease, as it sees it; two at once are possible, and each validator may meet either."""
+        """A signer that holds the lease, as it sees it; two at once are possible, and each
+        validator may meet either.
+        """
         found = [
             node.signer
             for node in self.nodes.values()
@@ -420,7 +435,8 @@ class World:
             following = HRS(place.height, place.round + 1, Step.PREVOTE)
         else:
             following = HRS(place.height + 1, 0, Step.PREVOTE)
-        if rng.random() < 0.08:  # restarted without its memory: it asks for what it asked before, and for other blocks
+        # restarted without its memory: it asks for what it asked before, and for other blocks
+        if rng.random() < 0.08:
             return HRS(max(1, following.height - rng.randrange(1, 4)), 0, rng.choice((2, 3)))
         top = max(one.place for one in self.validators)
         if top.height > following.height + 1:  # it was away: consensus went on without it
@@ -448,7 +464,9 @@ class World:
 
     @staticmethod
     def judge_reservation(asked: Vote | None, signed: HRS) -> None:
-        """The sign rule holds by itself in C, whatever the state process and the key slot would refuse."""
+        """The sign rule holds by itself in C, whatever the state process and the key
+        slot would refuse.
+        """
         if asked is None or place_of(asked) <= signed:
             raise Violation(f"C reserves a place that is signed: {asked and place_of(asked)}, and {signed} is signed")
 
@@ -615,7 +633,8 @@ class World:
     def seal_one(self, node: Node, change: "Change") -> None:
         unmet = "has not met" in change.refused.get(node.name, "") and bool(change.seals)
         others = tuple(change.seals.values()) if unmet or self.carries_seals else ()
-        if unmet and node.cluster is not None:  # what its refusal says: stopped, with the seals of those who are
+        # what its refusal says: stopped, with the seals of those who are
+        if unmet and node.cluster is not None:
             node.crash(why="stopped, to be sealed with the others' seals")
             node.disk.settle()
             self.after(self.operator.uniform(0.01, 0.3), node.restart_if_down)
@@ -660,7 +679,10 @@ class World:
         )
 
     def lose_store(self, node: Node, kind: str, old: Path | None = None) -> bool:
-        """Only within the fault model: one lost or old store at a time, everybody else complete. `old`: is put back."""
+        """Only within the fault model: one lost or old store at a time, everybody else complete.
+
+        `old`: is put back.
+        """
         others = [one for one in self.nodes.values() if one is not node and not one.superseded]
         if node.superseded or not all(
             one.opened is not None and one.opened.store.header.state is NodeState.COMPLETE for one in others
@@ -681,9 +703,12 @@ class World:
         return True
 
     def ambush(self) -> None:
-        """The one schedule that tells whether a lost store is counted: the leader and F sign while S is away; F loses its store
-        or gets an old one; the leader dies; S is back, and the validators have forgotten what they were given. Or, for the
-        replicated log: a leader is elected by F's vote while S sleeps; F loses its journal; the leader dies; S wakes and stands."""
+        """The one schedule that tells whether a lost store is counted: the leader and F
+        sign while S is away; F loses its store or gets an old one; the leader dies; S
+        is back, and the validators have forgotten what they were given. Or, for the
+        replicated log: a leader is elected by F's vote while S sleeps; F loses its
+        journal; the leader dies; S wakes and stands.
+        """
         leader = next((node for node in self.nodes.values() if node.cluster is not None and node.cluster.leading), None)
         rest = [node for node in self.nodes.values() if node is not leader]
         if leader is None or len(rest) < 2:
@@ -724,7 +749,11 @@ class World:
         self.stats[type(error).__name__] = self.stats.get(type(error).__name__, 0) + 1
 
     def on_superseded(self, node: Node) -> None:
-        """It ends for good. Where no other machine stands for its member, an older copy was put back: the operator moves it away."""
+        """It ends for good.
+
+        Where no other machine stands for its member, an older copy was put back: the
+        operator moves it away.
+        """
         self.stats["superseded"] = self.stats.get("superseded", 0) + 1
         node.signer = None
         if any(one.member == node.member and one is not node and not one.superseded for one in self.nodes.values()):
@@ -742,9 +771,11 @@ class World:
         )
 
     def replace(self, old: Node) -> None:
-        """A machine is cut off, and another takes its place with nothing but the key; then both are there, each with another part of
-        the others; then everybody meets, in any order."""
-        if len(self.names) < 2 or not self.whole() or self.change is not None:  # one thing after the other
+        """A machine is cut off, and another takes its place with nothing but the key; then both are
+        there, each with another part of the others; then everybody meets, in any order.
+        """
+        # one thing after the other
+        if len(self.names) < 2 or not self.whole() or self.change is not None:
             return
         new = Node(self, f"{old.member}.{next(self.order)}", old.member)
         self.nodes[new.name] = new
@@ -796,7 +827,10 @@ class World:
     # --- a run ---
 
     def run(self, seconds: float) -> None:
-        """Faults for so long, then peace; raises Violation. The same seed takes the same turns: the incarnations' nonces decide some of them."""
+        """Faults for so long, then peace; raises Violation.
+
+        The same seed takes the same turns: the incarnations' nonces decide some of them.
+        """
         nonces = random.Random(f"{self.seed} incarnations")
         drawn = [
             patch.object(module, "secrets", SimpleNamespace(randbelow=nonces.randrange))
@@ -828,7 +862,8 @@ class World:
         for node in tuple(
             self.nodes.values()
         ):  # who replaced a machine switches the old one off, if it did not end by itself
-            # with strict_start the old one's last start may be the one that counts: then the new one has ended
+            # with strict_start the old one's last start may be the one that counts: then the new
+            # one has ended
             newer = [
                 one
                 for one in self.nodes.values()
@@ -857,21 +892,25 @@ class World:
         found = [node.cluster.membership.phase for node in self.nodes.values() if node.cluster is not None]
         phases = set(found)
         if self.stores_lost_at_once and found.count("recovering") > max(1, (len(self.names) - 1) // 2):
-            # More stores lost at once than the liveness table allows: safe, and the operator's turn.
+            # More stores lost at once than the liveness table allows: safe, and the
+            # operator's turn.
             self.stats["stores lost at once"] = 1
             return
         if self.strict and {"recovering", "starting"} <= phases:
-            # The price of strict_start (docs/SAFETY.md): neither answers the other, and the operator must vouch for the stores.
+            # The price of strict_start (docs/SAFETY.md): neither answers the other, and the
+            # operator must vouch for the stores.
             self.stats["strict deadlock"] = 1
             self.vouch()
             return
         if cut_off := self.sealed_off():
-            # A member lost its store while its epoch ended, and too few others are left to be sealed: it says so, and the operator recovers it.
+            # A member lost its store while its epoch ended, and too few others are left to be
+            # sealed: it says so, and the operator recovers it.
             self.stats["recovered by hand"] = 1
             self.recover_by_hand(cut_off, top.height + 1)
             return
         if not self.signatures and "recovering" in phases:
-            # A store lost while the cluster is born: safe, and nothing was signed; the operator wipes all and starts again.
+            # A store lost while the cluster is born: safe, and nothing was signed; the operator
+            # wipes all and starts again.
             self.stats["lost at birth"] = 1
             return
         states = {
@@ -883,8 +922,10 @@ class World:
         )
 
     def sealed_off(self) -> list["Node"]:
-        """Members that recover, wait for one that is sealed, and without which no majority can be sealed: they say so themselves, or, where the
-        sealed one is off, the seal that they cannot give does."""
+        """Members that recover, wait for one that is sealed, and without which no
+        majority can be sealed: they say so themselves, or, where the sealed one is off,
+        the seal that they cannot give does.
+        """
         if self.change is None or self.change.enough:
             return []
         up = [node for node in self.nodes.values() if node.cluster is not None and not node.superseded]
@@ -903,7 +944,9 @@ class World:
         ]
 
     def recover_by_hand(self, nodes: list["Node"], height: int) -> None:
-        """`cmkms recover --min-height`, typed where the node stands still, and then the change goes on."""
+        """`cmkms recover --min-height`, typed where the node stands still, and then the
+        change goes on.
+        """
         for node in nodes:
             node.crash(why="stopped, to be recovered")
             node.disk.settle()
@@ -912,7 +955,10 @@ class World:
         self.heal()
 
     def vouch(self) -> None:
-        """Every node says who waits for whom; the operator does what it says, and it signs again. With an old store about it may not be done."""
+        """Every node says who waits for whom; the operator does what it says, and it signs again.
+
+        With an old store about it may not be done.
+        """
         waits = {node.cluster.membership.strict_wait for node in self.nodes.values() if node.cluster is not None}
         if len(waits) != 1 or None in waits:
             raise Violation(f"members wait for each other for ever, and say {waits}")

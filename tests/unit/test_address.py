@@ -1,4 +1,6 @@
-"""A host and a port are read and written in one way, and what is no address is refused with what to write instead."""
+"""A host and a port are read and written in one way, and what is no address is refused with what to
+write instead.
+"""
 
 import pytest
 
@@ -50,7 +52,9 @@ def test_a_port_that_the_system_chooses_is_read_only_where_it_is_asked_for() -> 
 
 
 def test_the_key_that_a_listener_must_prove_is_part_of_where_it_listens() -> None:
-    """Two addresses that differ in the key only are different, and the key is never shown with the address."""
+    """Two addresses that differ in the key only are different, and the key is never
+    shown with the address.
+    """
     noise = NoiseAddress("::1", 1, bytes(32))
     assert noise != Address("::1", 1)
     assert noise != NoiseAddress("::1", 1, b"x" * 32)

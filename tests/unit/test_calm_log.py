@@ -1,4 +1,6 @@
-"""A flood of lines of one kind stands as a few of them and a number; nothing that is rare waits, and nothing is lost uncounted."""
+"""A flood of lines of one kind stands as a few of them and a number; nothing that is rare waits,
+and nothing is lost uncounted.
+"""
 
 from typing import Any
 

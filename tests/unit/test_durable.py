@@ -1,4 +1,6 @@
-"""Root in a home of somebody else's, who prepared it: no link, no second name and no prepared file leads root's writing elsewhere."""
+"""Root in a home of somebody else's, who prepared it: no link, no second name and no prepared file
+leads root's writing elsewhere.
+"""
 
 import errno
 import functools
@@ -109,7 +111,9 @@ def test_what_root_writes_in_a_home_belongs_to_whom_the_home_does(home: Path) ->
 
 @as_root
 def test_links_of_roots_own_are_ways_like_others(home: Path) -> None:
-    """/var/run, or the links of a Kubernetes secret: ..data is root's, and leads to the newest directory."""
+    """/var/run, or the links of a Kubernetes secret: ..data is root's, and leads to the
+    newest directory.
+    """
     (home / "..2026_11").mkdir()
     (home / "..2026_11" / "key").write_text("a key")
     link(home / "..data", Path("..2026_11"), 0)
@@ -191,7 +195,9 @@ def test_the_holder_of_a_lock_is_named_and_keeps_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_process_killed_while_it_makes_a_file_leaves_the_whole_one_or_nothing(tmp_path: Path, moment: str) -> None:
-    """A second name of a key file would outlive the first one's removal, and root writes to no file that has one."""
+    """A second name of a key file would outlive the first one's removal, and root writes to no file
+    that has one.
+    """
     pid = os.fork()
     if pid == 0:
         give_a_name = os.link

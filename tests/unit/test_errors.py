@@ -1,4 +1,6 @@
-"""Errors of the system in a person's words, and a disk that is full or fails told as that, whoever stumbled over it."""
+"""Errors of the system in a person's words, and a disk that is full or fails told as that, whoever
+stumbled over it.
+"""
 
 import asyncio
 import errno

@@ -148,7 +148,8 @@ def test_a_missing_package_is_named_with_the_extra(key_type: KeyType, package: s
         libraries.extension_file(module, key_type)
 
 
-#: Every function that is looked for, and none that signs: each says that it did, and writes nothing.
+#: Every function that is looked for, and none that signs: each says that it did, and
+#: writes nothing.
 FAKE = """
 static char room[64];
 void *secp256k1_context_create(void) { return room; }
@@ -179,7 +180,9 @@ LIBRARIES = pytest.mark.parametrize(
 
 
 def loaded_in_c(key_type: KeyType, path: str) -> str:
-    """What a process of its own says of that file as the library: a core that has loaded one keeps it."""
+    """What a process of its own says of that file as the library: a core that has
+    loaded one keeps it.
+    """
     command = [sys.executable, "-c", LOAD, key_type.name, path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -200,7 +203,9 @@ def test_a_library_that_signs_otherwise_is_refused_by_c(key_type: KeyType, prefi
 def test_a_file_without_the_functions_is_refused_by_name(
     key_type: KeyType, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PyNaCl's file is a library, and has none of these; a file that is no library at all is told, too."""
+    """PyNaCl's file is a library, and has none of these; a file that is no library at
+    all is told, too.
+    """
     other = libraries.extension_file("nacl._sodium", key_type)
     assert f"no symbol {prefix}" in loaded_in_c(key_type, other)
     assert f"OperatorError {key_type.package} cannot be used" in loaded_in_c(key_type, __file__)

@@ -1,4 +1,6 @@
-"""The records that both languages write: their forms as they are on disks and in queues, and the header of C that is made of them."""
+"""The records that both languages write: their forms as they are on disks and in queues, and the
+header of C that is made of them.
+"""
 
 import re
 import struct

@@ -1,4 +1,6 @@
-"""What the C core and Python must agree on: bounds, enumerations, and the structs' declarations for cffi."""
+"""What the C core and Python must agree on: bounds, enumerations, and the structs'
+declarations for cffi.
+"""
 
 import re
 import runpy

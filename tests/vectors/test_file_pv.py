@@ -1,4 +1,6 @@
-"""Walks of requests through session, sign rule, acceptor, store and key slot: the same answers as CometBFT's FilePV, step by step."""
+"""Walks of requests through session, sign rule, acceptor, store and key slot: the same answers as
+CometBFT's FilePV, step by step.
+"""
 
 import base64
 import json
@@ -41,7 +43,8 @@ class Walker:
             public_key=row.public_key,
             me="n",
             others=(),
-            # The walks jump over all heights, each as if it came long after the one before: rule 13 is tested elsewhere.
+            # The walks jump over all heights, each as if it came long after the one before: rule 13
+            # is tested elsewhere.
             acceptor=Acceptor(
                 self.store,
                 (0,),

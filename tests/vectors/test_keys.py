@@ -1,4 +1,6 @@
-"""Keys of every type, as CometBFT's own code writes them and signs with them: files, addresses, signatures, both ways."""
+"""Keys of every type, as CometBFT's own code writes them and signs with them: files, addresses,
+signatures, both ways.
+"""
 
 import base64
 import json
@@ -174,7 +176,9 @@ def test_a_secret_of_zero_or_above_the_order_is_no_key(core: Core, key_type: Key
 
 
 def test_the_slots_guards_know_no_type(core: Core, key: dict) -> None:
-    """Another chain's bytes, other bytes at the mark and a lower place are refused; the mark moves as with every key."""
+    """Another chain's bytes, other bytes at the mark and a lower place are refused; the mark moves
+    as with every key.
+    """
     cases = [case for case in cases_of(key) if case["chain_id"] == cases_of(key)[0]["chain_id"]]
     parsed = sorted(
         (core.parse_sign_bytes(bytes.fromhex(case["sign_bytes"])).hrs, case["sign_bytes"]) for case in cases

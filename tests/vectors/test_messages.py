@@ -84,7 +84,9 @@ def test_v1_requests_and_responses_of_every_key_type_go_both_ways(core: Core, ke
 
 @pytest.mark.parametrize("key", BUILT, ids=lambda key: key["address"])
 def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) -> None:
-    """Byte by byte, extensions with and without skip_extension_signing included; the vote's extension is never sent back."""
+    """Byte by byte, extensions with and without skip_extension_signing included; the vote's
+    extension is never sent back.
+    """
     told: set[Line] = set()
     cases = key["votes"] if "votes" in key else key["signed"]
     for case in cases:
@@ -100,7 +102,9 @@ def test_votes_and_proposals_get_cometbfts_own_answers(core: Core, key: dict) ->
 
 @pytest.mark.parametrize("case", KEYS_V1["never"], ids=lambda case: case["what"])
 def test_sign_bytes_is_refused_in_words_on_its_own_tag(core: Core, case: dict) -> None:
-    """Values that are a vote's, proposal's or extension's canonical bytes: whatever a chain's settings allow."""
+    """Values that are a vote's, proposal's or extension's canonical bytes: whatever a chain's
+    settings allow.
+    """
     session = core.session(Dialect.PROTO, "ten-chars1", None, bytes.fromhex(case["request"]))
     request = session.next_request()
     assert request is not None

@@ -1,4 +1,6 @@
-"""noise:// as CometBFT's NoiseListener and libp2p's own initiator speak it, with every secret known."""
+"""noise:// as CometBFT's NoiseListener and libp2p's own initiator speak it, with every
+secret known.
+"""
 
 import json
 
@@ -71,7 +73,8 @@ def test_most_cases_are_compared_whole() -> None:
     assert sum(case["payload_3"].endswith("2200") for case in CASES) == 9
 
 
-#: CometBFT listens there, and a signer cannot dial it; or a signer may dial a name, where CometBFT listens at addresses only.
+#: CometBFT listens there, and a signer cannot dial it; or a signer may dial a name, where CometBFT
+#: listens at addresses only.
 _OTHERWISE = {"0.0.0.0:0": False, "localhost:26658": True}
 
 

@@ -35,7 +35,8 @@ PHONE = (360, 740)
 DESK = (1180, 900)
 _LOOKS = 20
 _T = TypeVar("_T")
-#: What chromium's driver says, besides of stale elements, when the page was replaced between two of its own steps.
+#: What chromium's driver says, besides of stale elements, when the page was replaced between two of
+#: its own steps.
 _REPLACED = ("inspector error", "aborted by navigation", "no such execution context")
 
 
@@ -60,7 +61,9 @@ class Browser:
         self.driver.get(url)
 
     def text(self, name: str = "") -> str:
-        """What a reader sees of the element with that id, or of all; looked for again where the page was replaced meanwhile."""
+        """What a reader sees of the element with that id, or of all; looked for again where the
+        page was replaced meanwhile.
+        """
 
         def text() -> str:
             found = self.driver.find_elements("css selector", f"#{name}" if name else "body")
@@ -73,7 +76,9 @@ class Browser:
         return self._looked(selector, lambda: len(self.driver.find_elements("css selector", selector)))
 
     def _looked(self, what: str, look: Callable[[], _T]) -> _T:
-        """What `look` finds; again where the page was replaced meanwhile, which the driver tells in several ways."""
+        """What `look` finds; again where the page was replaced meanwhile, which the driver tells in
+        several ways.
+        """
         for _ in range(_LOOKS):
             try:
                 return look()
@@ -107,7 +112,8 @@ class Browser:
             "Page.captureScreenshot", {"format": "png", "clip": clip, "captureBeyondViewport": True}
         )
         whole = Image.open(io.BytesIO(base64.b64decode(answer["data"])))
-        whole.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the bytes
+        # a third of the bytes
+        whole.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
     def complaints(self) -> list[str]:
         """The console's warnings and errors, policy violations among them, since the last call."""

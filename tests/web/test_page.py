@@ -36,7 +36,9 @@ def window() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def nothing_from_elsewhere_and_no_complaint(net: Testnet, window: Browser) -> Iterator[None]:
-    """After every test: all that was asked for are the page and its stream; the console has no error and no violated policy."""
+    """After every test: all that was asked for are the page and its stream; the console has no
+    error and no violated policy.
+    """
     window.size(*DESK)
     window.dark(False)
     yield
@@ -57,8 +59,13 @@ def live(window: Browser, url: str) -> None:
 
 
 def killed_leading(net: Testnet, window: Browser) -> tuple[str, str]:
-    """Kill the leader before a follower's page; who that was, and the story. Where another was elected just before, all again."""
-    at = r"at \d\d:\d\d:\d\d\.\d\d\d"  # where another was elected before this node saw the connection close, it gave way and then stopped
+    """Kill the leader before a follower's page; who that was, and the story.
+
+    Where another was elected just before, all again.
+    """
+    # where another was elected before this node saw the connection close, it gave way and then
+    # stopped
+    at = r"at \d\d:\d\d:\d\d\.\d\d\d"
     first = net.leader()
     follower = next(name for name in net.nodes if name != first)
     live(window, net.url(follower))
@@ -92,7 +99,9 @@ def killed_leading(net: Testnet, window: Browser) -> tuple[str, str]:
 
 
 def test_a_follower_tells_the_whole_story_of_a_killed_leader(net: Testnet, window: Browser) -> None:
-    """Who led, when it went away, who took over after how many ms, how long no signature was made, where the dead node is, when it came back."""
+    """Who led, when it went away, who took over after how many ms, how long no signature was made,
+    where the dead node is, when it came back.
+    """
     leader, story = killed_leading(net, window)
     after = re.search(r"(node\d) took over after [\d.]+ m?s \(term \d+\)", story)
     assert after is not None, story
@@ -126,7 +135,10 @@ def test_a_follower_tells_the_whole_story_of_a_killed_leader(net: Testnet, windo
 
 
 def refused_at(net: Testnet, window: Browser) -> None:
-    """The page of the node that refused a conflict and a hostile request, with both. Where another was elected meanwhile, all again."""
+    """The page of the node that refused a conflict and a hostile request, with both.
+
+    Where another was elected meanwhile, all again.
+    """
     sides = re.compile(r"conflict\s+\d+/0/3 block [0-9A-F]{12}…\s+\d+/0/3 block [0-9A-F]{12}…")
 
     def both() -> bool:
@@ -151,7 +163,8 @@ def test_a_refusal_shows_both_sides_and_hostile_words_are_words(net: Testnet, wi
     keep(window, "page-leader", 1120)
 
 
-#: The drawn numbers of stories, and pairs of which one is a word or a number of the timeline and stands on the other, or on a line.
+#: The drawn numbers of stories, and pairs of which one is a word or a number of the timeline and
+#: stands on the other, or on a line.
 DIGITS = (
     "return [...document.querySelectorAll('#timeline .digit')].filter(one => one.getBoundingClientRect().width).length"
 )
@@ -165,7 +178,8 @@ const pairs = (ones, others) => ones.flatMap(one => others.filter(other => other
     .map(other => [one.outerHTML, other.outerHTML]));
 return [...pairs(words, [...words, ...numbers, ...lines]), ...pairs(numbers, numbers)];
 """
-#: By how much the events' list ends above or below the last story, in pixels, and how many stories there are.
+#: By how much the events' list ends above or below the last story, in pixels, and how
+#: many stories there are.
 HOLE = """
 const bottom = (what) => document.querySelector(what).getBoundingClientRect().bottom;
 return [bottom('#stories') - bottom('#events-list'), document.querySelectorAll('.stories > li').length];
@@ -180,7 +194,9 @@ def test_words_and_lines_of_the_timeline_stand_apart_also_where_changes_are_clos
     live(window, net.url(net.leader()))
 
     def four() -> bool:
-        """One change more, where there are not enough; one that is refused, or of somebody who leads no more, is tried again."""
+        """One change more, where there are not enough; one that is refused, or of somebody who
+        leads no more, is tried again.
+        """
         if window.ask(DIGITS) >= 4:
             return True
         with contextlib.suppress(OperatorError):

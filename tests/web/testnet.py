@@ -1,4 +1,6 @@
-"""Three whole nodes that sign for the built-in validator, in a thread, for tests that look at them from outside."""
+"""Three whole nodes that sign for the built-in validator, in a thread, for tests that look at them
+from outside.
+"""
 
 import asyncio
 import itertools
@@ -20,7 +22,8 @@ T = TypeVar("T")
 
 
 class Homes(Cluster):
-    """Without the alerts that are about this machine's disk and load: the tests want to know which alerts there are.
+    """Without the alerts that are about this machine's disk and load: the tests want to know which
+    alerts there are.
 
     On ports that no other test is given, also while a node is down.
     """
@@ -152,7 +155,9 @@ class Testnet:
 
 @contextmanager
 def running(directory: Path, pace_s: float = PACE_S) -> Iterator[Testnet]:
-    """In a directory below pytest's, where a failing test finds the nodes' logs (tests/conftest.py)."""
+    """In a directory below pytest's, where a failing test finds the nodes' logs
+    (tests/conftest.py).
+    """
     net = Testnet(directory, pace_s)
     try:
         until("all nodes are there", net.all_there)

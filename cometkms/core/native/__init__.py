@@ -1,4 +1,6 @@
-"""The C core: `cometkms.core.interface.Core` over `cometkms._native`, with libsodium from PyNaCl's own extension file."""
+"""The C core: `cometkms.core.interface.Core` over `cometkms._native`, with libsodium from PyNaCl's
+own extension file.
+"""
 
 from functools import cache
 

@@ -1,4 +1,6 @@
-"""Both ends of the audit log over the C core: what the signer notes (csrc/audit.h), and lines of it (csrc/line.h)."""
+"""Both ends of the audit log over the C core: what the signer notes (csrc/audit.h), and lines of it
+(csrc/line.h).
+"""
 
 import json
 from array import array
@@ -34,7 +36,8 @@ class NativeLines:
     __slots__ = ("_c", "_chains", "_out", "_sizes", "_taken", "_used")
 
     def __init__(self, chains: Sequence[str]) -> None:
-        self._chains = [ffi.from_buffer(json.dumps(chain).encode()) for chain in chains]  # keeps their memory alive
+        # keeps their memory alive
+        self._chains = [ffi.from_buffer(json.dumps(chain).encode()) for chain in chains]
         self._c = ffi.new("ck_lines *")
         self._c.chains = len(chains)
         for number, text in enumerate(self._chains):
@@ -62,7 +65,10 @@ class NativeLines:
 
 
 class NativeTrail:
-    """Hand the signer's decisions to the audit process. The hot path notes its signatures in C, under the same numbers."""
+    """Hand the signer's decisions to the audit process.
+
+    The hot path notes its signatures in C, under the same numbers.
+    """
 
     __slots__ = ("_queue", "c")
 

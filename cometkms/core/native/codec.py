@@ -51,7 +51,10 @@ def decode_message(dialect: Dialect, untrusted: bytes) -> Message:
 
 
 def encode_message(dialect: Dialect, message: Message) -> bytes:
-    """Encode with length prefix. Raises: InvariantError for values that no field can hold. See interface.Core."""
+    """Encode with length prefix.
+
+    Raises: InvariantError for values that no field can hold. See interface.Core.
+    """
     lent = _Lent()
     raw = lent.message(message)
     return _written(lent.total + _ENVELOPE_MAX_BYTES, lib.ck_encode_message, dialect, raw)
@@ -93,7 +96,10 @@ def canonical_sign_bytes(dialect: Dialect, chain_id: str, ballot: Vote | Proposa
 
 
 def extension_sign_bytes(chain_id: str, hrs: HRS, extension: bytes) -> bytes:
-    """Canonical vote extension. Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES. See interface.Core."""
+    """Canonical vote extension.
+
+    Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES. See interface.Core.
+    """
     lent = _Lent()
     room = min(len(extension) + SIGN_BYTES_MAX_BYTES, EXTENSION_SIGN_BYTES_MAX_BYTES)
     return _written(
@@ -123,7 +129,9 @@ def same_but_timestamp(a: bytes, b: bytes) -> bool:
 
 
 def reads_as_vote(untrusted: bytes) -> bool:
-    """Tell whether the value reads as what is signed of a vote, a proposal or an extension of any chain."""
+    """Tell whether the value reads as what is signed of a vote, a proposal or an
+    extension of any chain.
+    """
     lent = _Lent()
     return bool(lib.ck_reads_as_vote(lent.bytes(untrusted)))
 
@@ -157,7 +165,10 @@ class _Lent:
             raise InvariantError(f"text that is no UTF-8: {error}") from error
 
     def message(self, message: Message) -> Any:
-        """A ck_message * of `message`. Raises: InvariantError for a value that its C field cannot hold."""
+        """A ck_message * of `message`.
+
+        Raises: InvariantError for a value that its C field cannot hold.
+        """
         raw = ffi.new("ck_message *")
         self._kept.append(raw)
         try:

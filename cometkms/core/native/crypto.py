@@ -15,7 +15,10 @@ from cometkms.model import HRS, Permit, SealedKey
 
 
 def load_sodium() -> None:
-    """Resolve libsodium's symbols from PyNaCl's extension file. Raises: OperatorError naming the file or symbol."""
+    """Resolve libsodium's symbols from PyNaCl's extension file.
+
+    Raises: OperatorError naming the file or symbol.
+    """
     spec = find_spec("nacl._sodium")
     if spec is None or spec.origin is None:
         raise OperatorError("PyNaCl's extension nacl/_sodium is not installed", cure="pip install 'pynacl>=1.6'")
@@ -227,7 +230,10 @@ class NativeKeySlot:
 
 
 def permitted(permit: Permit) -> bytes:
-    """The bytes that may be signed. Raises: InvariantError for anything but a permit, whoever calls without types."""
+    """The bytes that may be signed.
+
+    Raises: InvariantError for anything but a permit, whoever calls without types.
+    """
     if type(permit) is not Permit:
         raise InvariantError(f"a key slot signs for a permit only, and not for {type(permit).__name__}")
     return permit.sign_bytes
@@ -347,7 +353,10 @@ def no_memory(sealed: SealedKey) -> KeyFileError:
 
 
 def _c_sealed(sealed: SealedKey) -> tuple[Any, KeyType]:
-    """A ck_sealed, and the type of its key, whose library is there. Raises: KeyFileError, OperatorError."""
+    """A ck_sealed, and the type of its key, whose library is there.
+
+    Raises: KeyFileError, OperatorError.
+    """
     try:
         key_type, raw = type_of(sealed.public_key), raw_of(sealed.public_key)
     except ValueError as error:

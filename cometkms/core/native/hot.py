@@ -1,4 +1,7 @@
-"""The hot path over the C core (csrc/hot.h). What it means, and what is plain, is there and in interface.HotPath."""
+"""The hot path over the C core (csrc/hot.h).
+
+What it means, and what is plain, is there and in interface.HotPath.
+"""
 
 import os
 from collections.abc import Callable
@@ -54,7 +57,9 @@ class NativeRecords:
         return self._rows[number]
 
     def set_header(self, seq_base: int, incarnation: Incarnation) -> None:
-        """Learn from the store's header where its seq begins and which of its member's stores it is."""
+        """Learn from the store's header where its seq begins and which of its member's
+        stores it is.
+        """
         self._c.seq_base = seq_base
         self._c.own = tuple(incarnation)
 
@@ -99,7 +104,10 @@ class NativeLane(FrameLane):
 
 
 class NativeHotPath:
-    """Serve the members' plain messages and the signer's plain reservations in C. Only hot_path() makes one."""
+    """Serve the members' plain messages and the signer's plain reservations in C.
+
+    Only hot_path() makes one.
+    """
 
     def __init__(
         self,
@@ -211,7 +219,9 @@ class NativeHotPath:
         return int(self.c.seq_of[self._members[member]])
 
     def flow(self, member: str) -> tuple[float, float]:
-        """Tell when the last promise was made here for the member, and when its last one for this node came."""
+        """Tell when the last promise was made here for the member, and when its last
+        one for this node came.
+        """
         lane = self.c.lanes[self._members[member]]
         return (lane.promised_ns / 1e9, lane.accepted_ns / 1e9) if lane != ffi.NULL else (0.0, 0.0)
 

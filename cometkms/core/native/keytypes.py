@@ -1,4 +1,6 @@
-"""The libraries of key types over the C core: resolved from their packages' own extension files, once, when a key of the type is there."""
+"""The libraries of key types over the C core: resolved from their packages' own extension files,
+once, when a key of the type is there.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -1,4 +1,6 @@
-"""What the C core's lanes share: which bytes the socket did not take, and what of a receipt is left for the owner."""
+"""What the C core's lanes share: which bytes the socket did not take, and what of a receipt is left
+for the owner.
+"""
 
 from typing import Any
 

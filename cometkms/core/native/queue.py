@@ -13,8 +13,8 @@ class RingQueue:
 
     It is made before the fork; afterwards one process pushes and one pops.
 
-    The ring continues from its shared indices when either process is replaced; the object itself survives in the
-    supervisor, which forks the replacement.
+    The ring continues from its shared indices when either process is replaced; the object itself
+    survives in the supervisor, which forks the replacement.
     """
 
     __slots__ = ("_memory", "_out", "_size", "_wake", "ring")
@@ -31,7 +31,10 @@ class RingQueue:
         return self._wake
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:
-        """Add a message, and return False where there is no room. Raises: InvariantError for an impossible length or corrupt indices."""
+        """Add a message, and return False where there is no room.
+
+        Raises: InvariantError for an impossible length or corrupt indices.
+        """
         status = lib.ck_ring_push(self.ring, message, len(message))
         if status == lib.CK_NO_ROOM:
             return False
@@ -43,7 +46,8 @@ class RingQueue:
 
     def wake(self) -> None:
         """Wake the consumer."""
-        with contextlib.suppress(BlockingIOError):  # the counter is full of unread wake-ups: awake it is
+        # the counter is full of unread wake-ups: awake it is
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_write(self._wake, 1)
 
     def pop(self) -> bytes | None:
@@ -68,7 +72,9 @@ class RingQueue:
         return bytes(ffi.buffer(self._out, self._size[0]))
 
     def spin(self, ns: int) -> bool:
-        """Wait for a message for a short time without giving up the CPU, and tell whether there is one."""
+        """Wait for a message for a short time without giving up the CPU, and tell
+        whether there is one.
+        """
         return bool(lib.ck_ring_await(self.ring, ns))
 
     def depth(self) -> int:

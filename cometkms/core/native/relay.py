@@ -1,4 +1,7 @@
-"""The agent's hot path over the C core (csrc/relay.h). What is plain is told there; see interface.RelayPath."""
+"""The agent's hot path over the C core (csrc/relay.h).
+
+What is plain is told there; see interface.RelayPath.
+"""
 
 from typing import Any, Final
 

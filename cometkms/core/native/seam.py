@@ -1,4 +1,6 @@
-"""What the modules over the C core share: statuses as exceptions, bytes lent to C, C structs as model values."""
+"""What the modules over the C core share: statuses as exceptions, bytes lent to C, C structs as
+model values.
+"""
 
 import os
 from typing import Any, Final, NoReturn
@@ -26,7 +28,10 @@ _OURS: Final = {
 
 
 def check(status: int, what: str) -> None:
-    """Turn a status into the exception it means. Raises: ProtocolError (the peer's fault), InvariantError (ours)."""
+    """Turn a status into the exception it means.
+
+    Raises: ProtocolError (the peer's fault), InvariantError (ours).
+    """
     if status == lib.CK_OK:
         return
     if status in _THE_PEERS:
@@ -35,8 +40,9 @@ def check(status: int, what: str) -> None:
 
 
 def check_turn(status: int, error: int) -> NoReturn:
-    """Check what a turn that received came to; `error` is its errno. Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
-    ProtocolError, InvariantError."""
+    """Check what a turn that received came to; `error` is its errno. Raises: BlockingIOError when
+    nothing had arrived, EOFError at the stream's end, OSError, ProtocolError, InvariantError.
+    """
     if status == lib.CK_MORE:
         raise BlockingIOError
     if status == lib.CK_CLOSED:
@@ -77,7 +83,10 @@ def read_watermark(raw: Any, at: Any) -> Watermark:
 
 
 def write_watermark(raw: Any, at: Any, mark: Watermark) -> None:
-    """Put a watermark into such a struct. Raises: InvariantError, with nothing changed, for one that it has no room for."""
+    """Put a watermark into such a struct.
+
+    Raises: InvariantError, with nothing changed, for one that it has no room for.
+    """
     sign_bytes, signature = mark.sign_bytes, mark.signature
     if len(sign_bytes) > len(raw.bytes) or len(signature) > len(raw.signature):
         raise InvariantError(f"{len(sign_bytes)} sign bytes and a signature of {len(signature)} have no room in C")

@@ -14,14 +14,19 @@ from cometkms.model import BYTES_KINDS, Dialect, Line, Permit, Request
 
 
 class NativeSession:
-    """Turn a validator's ciphertext into requests and outcomes into ciphertext, in C and without I/O."""
+    """Turn a validator's ciphertext into requests and outcomes into ciphertext, in C
+    and without I/O.
+    """
 
     __slots__ = ("_chain_id", "_dialect", "_memory", "_refused", "_signature", "_size", "c", "inbox")
 
     def __init__(
         self, dialect: Dialect, chain_id: str, frames: NativeFrames | NativeNoise | None, pending: bytes
     ) -> None:
-        """Takes over `frames`. The struct lives in anonymous memory: pages never touched cost nothing."""
+        """Takes over `frames`.
+
+        The struct lives in anonymous memory: pages never touched cost nothing.
+        """
         keep: list[Any] = []
         self._dialect = dialect
         self._chain_id = chain_id
@@ -133,7 +138,9 @@ class NativeSession:
         return bytes_of(lib.ck_session_pending(self.c))
 
     def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """Answer the pending vote or proposal as another signer did, unless that is no answer to it."""
+        """Answer the pending vote or proposal as another signer did, unless that is no
+        answer to it.
+        """
         keep: list[Any] = []
         key, answer = borrowed(raw_of(public_key), keep), borrowed(untrusted_answer, keep)
         status = lib.ck_session_relay(self.c, type_of(public_key).number, key, answer, self._refused, self._size)

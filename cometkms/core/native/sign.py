@@ -1,4 +1,7 @@
-"""The signer's hot path over the C core (csrc/sign.h). What is plain is told there; see interface.SignPath."""
+"""The signer's hot path over the C core (csrc/sign.h).
+
+What is plain is told there; see interface.SignPath.
+"""
 
 from typing import Any, Final
 
@@ -53,7 +56,9 @@ class NativeSignLane(SessionLane):
         self.c.chain, self.c.number, self.c.asker = chain, number, asker[0]
 
     def turn(self) -> Request | Turn:
-        """Receive once and look for one request, which is the owner's to answer where it is not plain."""
+        """Receive once and look for one request, which is the owner's to answer where
+        it is not plain.
+        """
         found = self._what(lib.ck_sign_lane_turn(self._path.c, self.c, self._found, self._error))
         if found == _RESERVED:
             return Turn.RESERVED
@@ -206,7 +211,9 @@ class NativeSignPath:
         self.c.sections[chain].open = opened
 
     def take_unreported(self, chain: int) -> bool:
-        """Tell whether the queue was too full for the last signature's report, which the caller then makes."""
+        """Tell whether the queue was too full for the last signature's report, which
+        the caller then makes.
+        """
         section = self.c.sections[chain]
         unreported, section.unreported = bool(section.unreported), 0
         return unreported

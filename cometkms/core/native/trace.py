@@ -1,4 +1,6 @@
-"""Tracing of the hot path for `python -m benchmarks.budget`: COMETKMS_TRACE=DIRECTORY makes every process write its marks there when it ends."""
+"""Tracing of the hot path for `python -m benchmarks.budget`: COMETKMS_TRACE=DIRECTORY makes every
+process write its marks there when it ends.
+"""
 
 import mmap
 import os
@@ -11,7 +13,10 @@ _MARKS: Final = 1 << 16
 
 
 class Trace:
-    """Marks of this process, from now on. The file is opened at once: later the process may be shut off from all files."""
+    """Marks of this process, from now on.
+
+    The file is opened at once: later the process may be shut off from all files.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         """Raises: OSError when the directory cannot be written."""

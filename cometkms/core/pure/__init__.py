@@ -1,4 +1,7 @@
-"""The pure-Python core: the readable twin of the C core, with the same answers. `COMETKMS_PURE=1` selects it."""
+"""The pure-Python core: the readable twin of the C core, with the same answers.
+
+`COMETKMS_PURE=1` selects it.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final

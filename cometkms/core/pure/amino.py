@@ -1,9 +1,9 @@
 """Privval messages of v0.33 (go-amino 0.14). Twin: csrc/amino.c.
 
-Stricter than protobuf: field numbers only ever rise, so nothing repeats; a varint over 64 bits is an error; embedded
-values that encode to nothing are left out, and an absent timestamp is 1970. A message starts with four bytes derived
-from its registered name. Integers are Go's 64-bit int: one that does not fit our 32-bit fields is malformed, since no
-chain gets there.
+Stricter than protobuf: field numbers only ever rise, so nothing repeats; a varint over 64 bits is
+an error; embedded values that encode to nothing are left out, and an absent timestamp is 1970. A
+message starts with four bytes derived from its registered name. Integers are Go's 64-bit int: one
+that does not fit our 32-bit fields is malformed, since no chain gets there.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,8 @@ _INT32: Final = range(-(1 << 31), 1 << 31)
 _UINT32: Final = range(1 << 32)
 _BYTE: Final = range(1 << 8)  # SignedMsgType
 
-#: First four bytes of a message, from the hash of "tendermint/remotesigner/PubKeyRequest" and so on.
+#: First four bytes of a message, from the hash of
+#: "tendermint/remotesigner/PubKeyRequest" and so on.
 PREFIXES: Final = {
     Kind.PUB_KEY_REQUEST: bytes.fromhex("cb94d620"),
     Kind.PUB_KEY_RESPONSE: bytes.fromhex("170ed57c"),
@@ -59,7 +60,8 @@ _KEY_TYPES: Final = {_KEY_PREFIXES[one.name]: one for one in (ED25519, SECP256K1
 def decode(body: bytes) -> Message:
     """One message without its length prefix. Raises: ProtocolError.
 
-    An empty body is amino's nil, and a name we do not know is a message we do not know: both Kind.UNKNOWN.
+    An empty body is amino's nil, and a name we do not know is a message we do not know: both
+    Kind.UNKNOWN.
     """
     if not body:
         return Message(Kind.UNKNOWN)
@@ -92,7 +94,10 @@ def _decode_first(field: Field, message: Message) -> Message:
 
 
 def _fields(data: bytes) -> Iterator[Field]:
-    """The fields of a struct. Raises: ProtocolError at the first that is none, or whose number does not rise."""
+    """The fields of a struct.
+
+    Raises: ProtocolError at the first that is none, or whose number does not rise.
+    """
     reader = Reader(data)
     last = 0
     while reader.left:

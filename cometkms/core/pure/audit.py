@@ -1,4 +1,7 @@
-"""The signer's end of the audit log without the C core. Twin of csrc/audit.c; the record's form is told in cometkms/layouts.py."""
+"""The signer's end of the audit log without the C core.
+
+Twin of csrc/audit.c; the record's form is told in cometkms/layouts.py.
+"""
 
 import time
 from typing import Final
@@ -40,7 +43,9 @@ def pack(life: int, number: int, at_ns: int, decision: Decision) -> bytes:
 
 
 class PureTrail:
-    """Hand the signer's decisions to the audit process; what finds no room is lost, and its number missing."""
+    """Hand the signer's decisions to the audit process; what finds no room is lost, and
+    its number missing.
+    """
 
     def __init__(self, queue: Queue, life: int) -> None:
         self._queue, self._life, self._number = queue, life, 0

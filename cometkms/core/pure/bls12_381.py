@@ -1,7 +1,8 @@
 """bls12_381 keys in Python: the readable twin of csrc/bls12_381.c.
 
-The curve is blst's, by ctypes from the very file that ckzg ships; the secret is read at its address in locked memory and never becomes a
-Python object. What signatures have to be is told once more, without any library, by tests/oracles/bls12_381.py.
+The curve is blst's, by ctypes from the very file that ckzg ships; the secret is read at its address
+in locked memory and never becomes a Python object. What signatures have to be is told once more,
+without any library, by tests/oracles/bls12_381.py.
 """
 
 import ctypes
@@ -68,7 +69,9 @@ def public_of(lib: ctypes.CDLL, secret: int) -> bytes | None:
 
 
 def prepare(lib: ctypes.CDLL, message: bytes) -> bytes:
-    """The message hashed to a point of G2, as blst holds it: half of a signature's work, and no key is needed for it."""
+    """The message hashed to a point of G2, as blst holds it: half of a signature's work, and no key
+    is needed for it.
+    """
     made = ctypes.create_string_buffer(_POINT_G2)
     lib.blst_hash_to_g2(made, message, len(message), _DST, len(_DST), None, 0)
     return made.raw
@@ -86,7 +89,9 @@ def sign(lib: ctypes.CDLL, secret: int, prepared: bytes) -> bytes:
 
 
 def verify(lib: ctypes.CDLL, public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """blst tests that both are points of their groups and that the key is not the point at infinity. A key with a flag is another form."""
+    """blst tests that both are points of their groups and that the key is not the point at
+    infinity. A key with a flag is another form.
+    """
     key, point = ctypes.create_string_buffer(_AFFINE_G1), ctypes.create_string_buffer(_AFFINE_G2)
     if public_key[0] & _FLAG_BITS or lib.blst_p1_deserialize(key, public_key) != _SUCCESS:
         return False
@@ -98,7 +103,10 @@ def verify(lib: ctypes.CDLL, public_key: bytes, message: bytes, signature: bytes
 
 @contextmanager
 def _scalar(lib: ctypes.CDLL, secret: int) -> Iterator[Any]:
-    """The 32 bytes at that address as blst wants them, wiped in the end. None: zero, or not below the order."""
+    """The 32 bytes at that address as blst wants them, wiped in the end.
+
+    None: zero, or not below the order.
+    """
     scalar = ctypes.create_string_buffer(_SCALAR)
     try:
         lib.blst_scalar_from_bendian(scalar, secret)

@@ -1,4 +1,6 @@
-"""Judge whether a decoded request makes sense for this chain, before any rule looks at it. Pure. Twin: csrc/check.c.
+"""Judge whether a decoded request makes sense for this chain, before any rule looks at it.
+
+Pure. Twin: csrc/check.c.
 
 The reason given is the first that applies, in the order of model.Reason's numbers.
 """
@@ -15,7 +17,8 @@ _STEPS = {
 
 
 def judge(dialect: Dialect, chain_id: str, message: Message) -> Reason:
-    """Why this message may not be signed or answered on the configured chain; Reason.NONE if it may.
+    """Why this message may not be signed or answered on the configured chain;
+    Reason.NONE if it may.
 
     Requests for bytes that are no vote are judged in rawbytes.py.
     """
@@ -59,8 +62,8 @@ def is_nil(block_id: BlockID) -> bool:
 def line_of(dialect: Dialect, message: Message, known: Line) -> Line:
     """The validator's line, where this message tells it; else what was `known`.
 
-    A v1.x node asks for every prevote with skip_extension_signing (v1 internal/consensus/state.go signVote), a field that v0.x does
-    not have.
+    A v1.x node asks for every prevote with skip_extension_signing (v1 internal/consensus/state.go
+    signVote), a field that v0.x does not have.
     """
     if dialect is not Dialect.PROTO or message.kind is not Kind.SIGN_VOTE_REQUEST:
         return known
@@ -72,7 +75,8 @@ def line_of(dialect: Dialect, message: Message, known: Line) -> Line:
 def judge_ballot(ballot: Vote | Proposal, *, skip_extension: bool = False) -> Reason:
     """Why a vote or proposal may not be signed on any chain; Reason.NONE if it may.
 
-    With `skip_extension` nobody looks at the extension, as FilePV v1.x does (privval/file.go signVote).
+    With `skip_extension` nobody looks at the extension, as FilePV v1.x does
+    (privval/file.go signVote).
     """
     faults = (
         (Reason.BAD_TYPE, not _is_sensible_type(ballot)),

@@ -1,4 +1,7 @@
-"""The codec in pure Python: readable, obvious, slow. Its twin, cometkms/core/native/codec.py, must give the same answers."""
+"""The codec in pure Python: readable, obvious, slow.
+
+Its twin, cometkms/core/native/codec.py, must give the same answers.
+"""
 
 from typing import Final
 
@@ -50,7 +53,10 @@ def decode_message(dialect: Dialect, untrusted: bytes) -> Message:
 
 
 def encode_message(dialect: Dialect, message: Message) -> bytes:
-    """Encode with length prefix. Raises: InvariantError for values that no field can hold. See interface.Core."""
+    """Encode with length prefix.
+
+    Raises: InvariantError for values that no field can hold. See interface.Core.
+    """
     _require_encodable(message)
     if message.has_others:
         raise InvariantError("a message with fields that are not known cannot be encoded")
@@ -95,7 +101,10 @@ def canonical_sign_bytes(dialect: Dialect, chain_id: str, ballot: Vote | Proposa
 
 
 def extension_sign_bytes(chain_id: str, hrs: HRS, extension: bytes) -> bytes:
-    """Canonical vote extension. Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES. See interface.Core."""
+    """Canonical vote extension.
+
+    Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES. See interface.Core.
+    """
     _require("height", hrs.height, _INT64)
     _require("round", hrs.round, _INT32)
     return signbytes.extension(chain_id, hrs, extension)
@@ -114,7 +123,9 @@ def _encoded_text(text: str) -> bytes:
 
 
 def _require_encodable(message: Message) -> None:
-    """The bounds of the C core's fields hold here too, so that neither core writes what it could not read."""
+    """The bounds of the C core's fields hold here too, so that neither core writes what
+    it could not read.
+    """
     _encoded_text(message.chain_id)
     _encoded_text(message.pub_key_type)
     _encoded_text(message.unique_id)

@@ -1,7 +1,9 @@
-"""SecretConnection's key schedule and frames, and the key slot, in Python. The readable twin of csrc/frames.c and csrc/keyslot.c.
+"""SecretConnection's key schedule and frames, and the key slot, in Python.
 
-Ciphers and curves are PyNaCl's; the validator's secret lives in memory that libsodium guards here too (by ctypes on the very file
-that PyNaCl ships), and never becomes a Python object.
+The readable twin of csrc/frames.c and csrc/keyslot.c.
+
+Ciphers and curves are PyNaCl's; the validator's secret lives in memory that libsodium guards here
+too (by ctypes on the very file that PyNaCl ships), and never becomes a Python object.
 """
 
 import ctypes
@@ -161,7 +163,10 @@ class PureKeySlot:
     def __init__(
         self, secret: int | None, public_key: bytes, chain_id: str, outside: Callable[[bytes], bytes] | None = None
     ) -> None:
-        """`secret`: address of the type's secret from sodium_malloc, read-only. `outside`: who signs where there is none."""
+        """`secret`: address of the type's secret from sodium_malloc, read-only.
+
+        `outside`: who signs where there is none.
+        """
         self.key_type = type_of(public_key)
         self._scheme = scheme(self.key_type)
         self._secret = secret
@@ -227,7 +232,8 @@ class PureKeySlot:
         return self._sign(sign_bytes)
 
     def sign_extension(self, vote_bytes: bytes, extension: bytes) -> bytes:
-        """Only of the non-nil precommit that stands at the mark; what is signed is built here, from that precommit's own place.
+        """Only of the non-nil precommit that stands at the mark; what is signed is built here, from
+        that precommit's own place.
 
         Raises: InvariantError.
         """
@@ -257,7 +263,8 @@ class PureKeySlot:
         if not self._is_open or unique_id not in self._unique_ids or not self.chain_id or not fits:
             raise InvariantError(bytes_refusal(raw, unique_id))
         made = rawbytes.raw_bytes(self.chain_id, raw, unique_id)
-        if rawbytes.reads_as_vote(made):  # it cannot: field 8 begins a group that the next byte breaks
+        # it cannot: field 8 begins a group that the next byte breaks
+        if rawbytes.reads_as_vote(made):
             raise InvariantError(bytes_refusal(raw, unique_id))
         return self._sign(made)
 
@@ -295,7 +302,10 @@ class PureKeySlot:
 
 
 def permitted(permit: Permit) -> bytes:
-    """The bytes that may be signed. Raises: InvariantError for anything but a permit, whoever calls without types."""
+    """The bytes that may be signed.
+
+    Raises: InvariantError for anything but a permit, whoever calls without types.
+    """
     if type(permit) is not Permit:
         raise InvariantError(f"a key slot signs for a permit only, and not for {type(permit).__name__}")
     return permit.sign_bytes
@@ -338,7 +348,9 @@ def sealed_slot(key: SealedKey, passphrase: Buffer, chain_id: str) -> PureKeySlo
 
 
 def _adopt(secret: int, chain_id: str, fill: Callable[[], bytes]) -> PureKeySlot:
-    """`fill` writes the key and returns its public half, or raises: then the memory is wiped and freed."""
+    """`fill` writes the key and returns its public half, or raises: then the memory is
+    wiped and freed.
+    """
     try:
         public_key = fill()
     except BaseException:

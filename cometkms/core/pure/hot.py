@@ -1,4 +1,6 @@
-"""The members' fast path where there is no C core: it finds nothing plain, so that the general path decides everything."""
+"""The members' fast path where there is no C core: it finds nothing plain, so that the general path
+decides everything.
+"""
 
 from cometkms.core.interface import Abandoned, Frames, Queue, RowRecord
 from cometkms.model import HRS, Incarnation

@@ -1,4 +1,6 @@
-"""Keccak-256 with the padding of the competition, not FIPS 202's: what Ethereum, and with it secp256k1eth, hashes with. Pure."""
+"""Keccak-256 with the padding of the competition, not FIPS 202's: what Ethereum, and with it
+secp256k1eth, hashes with. Pure.
+"""
 
 from typing import Final
 

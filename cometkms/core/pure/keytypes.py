@@ -1,4 +1,7 @@
-"""What a key's type decides, in Python: the twin of csrc/keytype.c. Secrets are addresses of locked memory here."""
+"""What a key's type decides, in Python: the twin of csrc/keytype.c.
+
+Secrets are addresses of locked memory here.
+"""
 
 import ctypes
 from collections.abc import Callable
@@ -19,8 +22,9 @@ from cometkms.libraries import extension_file, unusable
 class Scheme:
     """The functions of a type. Keys and signatures without a type; sizes are checked before.
 
-    `public_of`: of the seed at an address, None where it is no private key. `sign`: with the secret at an address, and what prepare()
-    made of exactly these bytes, None where nothing did. `prepare`: what signing needs and no key is needed for; None: nothing is worth it.
+    `public_of`: of the seed at an address, None where it is no private key. `sign`: with the secret
+    at an address, and what prepare() made of exactly these bytes, None where nothing did.
+    `prepare`: what signing needs and no key is needed for; None: nothing is worth it.
     """
 
     public_of: Callable[[int], bytes | None]
@@ -89,7 +93,10 @@ _SCHEMES: Final[dict[str, Callable[[KeyType], Scheme]]] = {
 
 @cache
 def scheme(key_type: KeyType) -> Scheme:
-    """The functions of the type, its library loaded and tried. Raises: OperatorError, as interface.Core.require()."""
+    """The functions of the type, its library loaded and tried.
+
+    Raises: OperatorError, as interface.Core.require().
+    """
     return _SCHEMES[key_type.name](key_type)
 
 

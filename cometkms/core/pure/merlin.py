@@ -1,4 +1,6 @@
-"""Merlin transcripts over STROBE-128 over Keccak-f[1600] (merlin.cool, strobe.sourceforge.io, FIPS 202). The readable twin of csrc/merlin.c."""
+"""Merlin transcripts over STROBE-128 over Keccak-f[1600] (merlin.cool, strobe.sourceforge.io, FIPS
+202). The readable twin of csrc/merlin.c.
+"""
 
 from typing import Final
 

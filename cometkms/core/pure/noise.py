@@ -1,4 +1,7 @@
-"""Noise transport messages as libp2p's secure session frames them, in Python. The readable twin of csrc/noise.c."""
+"""Noise transport messages as libp2p's secure session frames them, in Python.
+
+The readable twin of csrc/noise.c.
+"""
 
 from typing import Final
 

@@ -1,10 +1,11 @@
-"""Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x (cometbft.privval.v1). Twin: csrc/proto.c.
+"""Privval messages of v0.34 to v0.40 (package tendermint.privval) and of v1.x
+(cometbft.privval.v1). Twin: csrc/proto.c.
 
 v1.x has more fields than v0.x and no other meaning for any, so that one reader serves both.
 
-By gogoproto's rules: unknown fields are skipped, a repeated scalar's last value wins, repeated messages merge (but a
-timestamp is replaced), each member of the oneof starts afresh and the last one wins, and embedded messages that are
-not nullable are always written.
+By gogoproto's rules: unknown fields are skipped, a repeated scalar's last value wins, repeated
+messages merge (but a timestamp is replaced), each member of the oneof starts afresh and the last
+one wins, and embedded messages that are not nullable are always written.
 """
 
 from dataclasses import replace
@@ -26,7 +27,8 @@ from cometkms.keytypes import by_number, raw_of, type_of, typed
 from cometkms.model import BlockID, Kind, Message, Proposal, RemoteSignerError, Vote
 
 _BYTES_FIELDS: Final = (1, 2, 3)
-_KEYS: Final = range(1, 6)  # the members of PublicKey: ed25519, secp256k1, bls12381, mldsa65, secp256k1eth
+# the members of PublicKey: ed25519, secp256k1, bls12381, mldsa65, secp256k1eth
+_KEYS: Final = range(1, 6)
 
 
 def decode(body: bytes) -> Message:
@@ -82,9 +84,9 @@ def _decode_pub_key_response(body: bytes) -> Message:
 
 
 def _decode_bytes_request(body: bytes) -> Message:
-    """Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's SignRawBytes with a chain's id, raw bytes
-    and a unique id. The latter two are never empty there, so that their presence tells. Another field is of a request that is not
-    known here.
+    """Two requests share a tag: v1.x's SignBytes with the value in field 1, and Celestia's
+    SignRawBytes with a chain's id, raw bytes and a unique id. The latter two are never empty there,
+    so that their presence tells. Another field is of a request that is not known here.
     """
     parts: dict[int, bytes] = {}
     has_others = False
@@ -123,7 +125,8 @@ def _decode_vote_message(kind: Kind, body: bytes) -> Message:
         elif field.number == 2:
             message = _decode_second(field.as_bytes(), message)
         elif field.number == 3 and kind is Kind.SIGN_VOTE_REQUEST:
-            message = replace(message, skip_extension=field.as_int64() != 0)  # a bool: any value but zero is true
+            # a bool: any value but zero is true
+            message = replace(message, skip_extension=field.as_int64() != 0)
     return message
 
 
@@ -146,7 +149,9 @@ def _decode_second(body: bytes, message: Message) -> Message:
 
 
 def _decode_pub_key(body: bytes, key: bytes) -> bytes:
-    """PublicKey's oneof: the key with its type, or b"" when the last member is of a type that is not built here."""
+    """PublicKey's oneof: the key with its type, or b"" when the last member is of a type that is
+    not built here.
+    """
     for field in fields(body):
         if field.number in _KEYS:
             raw, key_type = field.as_bytes(), by_number(field.number)
@@ -240,7 +245,10 @@ def encode(message: Message) -> bytes:
 
 
 def _encode_member(message: Message) -> bytes:
-    """What is inside the member of Message.sum. A signed vote or proposal is written even when it is empty."""
+    """What is inside the member of Message.sum.
+
+    A signed vote or proposal is written even when it is empty.
+    """
     match message.kind:
         case Kind.PUB_KEY_REQUEST:
             member = put_bytes(1, encode_text(message.chain_id))
@@ -259,7 +267,8 @@ def _encode_member(message: Message) -> bytes:
             member = put_part(1, _encode_proposal(message.proposal or Proposal())) + _encode_error(message.error)
         case Kind.SIGN_BYTES_REQUEST:
             member = put_bytes(1, message.value)
-        case Kind.SIGN_RAW_BYTES_REQUEST:  # the last two also where they are empty: they tell what it is
+        # the last two also where they are empty: they tell what it is
+        case Kind.SIGN_RAW_BYTES_REQUEST:
             member = put_bytes(1, encode_text(message.chain_id)) + put_part(2, message.value)
             member += put_part(3, encode_text(message.unique_id))
         case Kind.SIGN_BYTES_RESPONSE:

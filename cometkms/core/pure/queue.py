@@ -1,4 +1,7 @@
-"""The queue without shared memory: a SOCK_SEQPACKET socket pair. Twin of cometkms/core/native/queue.py."""
+"""The queue without shared memory: a SOCK_SEQPACKET socket pair.
+
+Twin of cometkms/core/native/queue.py.
+"""
 
 import mmap
 import select
@@ -14,7 +17,10 @@ _POPPED: Final = 1  # … and by the consumer
 
 
 class SocketQueue:
-    """Carry messages from one process to another over a socket pair. It is made before the fork; afterwards one process pushes and one pops."""
+    """Carry messages from one process to another over a socket pair.
+
+    It is made before the fork; afterwards one process pushes and one pops.
+    """
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -28,7 +34,10 @@ class SocketQueue:
         return self._reader.fileno()
 
     def push(self, message: bytes, *, wake: bool = True) -> bool:  # noqa: ARG002 - a socket always wakes
-        """Add a message, and return False where there is no room. Raises: InvariantError for an impossible length."""
+        """Add a message, and return False where there is no room.
+
+        Raises: InvariantError for an impossible length.
+        """
         if not 0 < len(message) <= _PAYLOAD_MAX:
             raise InvariantError(f"the queue refuses a message of {len(message)} bytes")
         self._counts[_PUSHED] += 1  # first: once it is popped, it was counted
@@ -47,7 +56,8 @@ class SocketQueue:
         try:
             message = self._reader.recv(QUEUE_SLOT_BYTES)
         except BlockingIOError:
-            self._counts[_POPPED] = self._counts[_PUSHED]  # an end that died between message and count is made good
+            # an end that died between message and count is made good
+            self._counts[_POPPED] = self._counts[_PUSHED]
             return None
         self._counts[_POPPED] += 1
         if not 0 < len(message) <= _PAYLOAD_MAX:
@@ -55,7 +65,10 @@ class SocketQueue:
         return message
 
     def spin(self, ns: int) -> bool:
-        """Wait for a message for a short time and tell whether there is one. It waits in poll(), since Python has nothing cheaper."""
+        """Wait for a message for a short time and tell whether there is one.
+
+        It waits in poll(), since Python has nothing cheaper.
+        """
         return bool(select.select([self._reader], [], [], ns / 1e9)[0])
 
     def depth(self) -> int:

@@ -1,4 +1,7 @@
-"""A seed sealed with a passphrase: the readable twin of csrc/sealed.c. Seed and key are in memory that is wiped, never in `bytes`."""
+"""A seed sealed with a passphrase: the readable twin of csrc/sealed.c.
+
+Seed and key are in memory that is wiped, never in `bytes`.
+"""
 
 import contextlib
 import ctypes
@@ -24,7 +27,9 @@ _FIELDS: Final = {"salt": 16, "nonce": 24}
 
 
 def locked_secret(key_type: KeyType) -> int | None:
-    """The address of memory for the type's secret, which libsodium locks and guards; None where it cannot be had."""
+    """The address of memory for the type's secret, which libsodium locks and guards; None where it
+    cannot be had.
+    """
     address: int | None = sodium().sodium_malloc(key_type.secret_bytes)
     return address
 
@@ -40,7 +45,10 @@ def type_of_sealed(sealed: SealedKey) -> KeyType:
 
 
 def decode_secret(key_type: KeyType, base64_secret: bytearray, secret: int) -> bytes:
-    """A key file's secret (base64, wiped) into the memory at `secret`; returns the public key. Raises: KeyFileError."""
+    """A key file's secret (base64, wiped) into the memory at `secret`; returns the public key.
+
+    Raises: KeyFileError.
+    """
     size = ctypes.c_size_t(0)
     with _lent(base64_secret) as text:
         failed = sodium().sodium_base642bin(
@@ -74,7 +82,10 @@ def seal_key(base64_secret: bytearray, passphrase: Buffer, blank: SealedKey) -> 
 
 
 def unseal(sealed: SealedKey, passphrase: Buffer, secret: int) -> bytes:
-    """Into the memory at `secret`: what a key file's secret is; returns the public key. Raises: KeyFileError."""
+    """Into the memory at `secret`: what a key file's secret is; returns the public key.
+
+    Raises: KeyFileError.
+    """
     key_type, aad = type_of_sealed(sealed), _header(sealed)
     with _derived(sealed, passphrase) as key:
         failed = sodium().crypto_aead_xchacha20poly1305_ietf_decrypt(
@@ -151,7 +162,9 @@ def _derived(sealed: SealedKey, passphrase: Buffer) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _lent(data: Buffer) -> Iterator[Any]:
-    """The data's own memory for C to read or write; a copy only where Python's object is one that C cannot write."""
+    """The data's own memory for C to read or write; a copy only where Python's object is one that C
+    cannot write.
+    """
     view = memoryview(data)
     if view.readonly or len(view) == 0:
         yield ctypes.create_string_buffer(bytes(view), max(1, len(view)))

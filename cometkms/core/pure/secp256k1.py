@@ -1,7 +1,8 @@
 """secp256k1 and secp256k1eth keys in Python: the readable twin of csrc/secp256k1.c.
 
-The curve is libsecp256k1's, by ctypes from the very file that coincurve ships; the secret is read at its address in locked memory and
-never becomes a Python object. What signatures have to be is told once more, without any library, by tests/oracles/secp256k1.py.
+The curve is libsecp256k1's, by ctypes from the very file that coincurve ships; the secret is read
+at its address in locked memory and never becomes a Python object. What signatures have to be is
+told once more, without any library, by tests/oracles/secp256k1.py.
 """
 
 import ctypes
@@ -97,7 +98,9 @@ def sign_eth(lib: Library, secret: int, message: bytes) -> bytes:
 
 
 def verify_eth(lib: Library, public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """The key that the signature recovers must be this one, so that there is no second id that passes."""
+    """The key that the signature recovers must be this one, so that there is no second
+    id that passes.
+    """
     digest, number = keccak_256(message), signature[64]
     if number > 1 or not _verifies(lib, public_key, digest, signature[:64]):
         return False
@@ -131,7 +134,8 @@ def _must(done: int) -> None:
 
 
 Known = tuple[bytes, bytes, bytes, Callable[[Library, int, bytes], bytes]]
-#: Two signatures that CometBFT v0.40.0 made (tests/vectors/v040/signatures_v040.json): seed, text, signature.
+#: Two signatures that CometBFT v0.40.0 made (tests/vectors/v040/signatures_v040.json):
+#: seed, text, signature.
 KNOWN: Final[dict[str, Known]] = {
     "secp256k1": (
         bytes.fromhex("2aa48d16c33b252337ede54bcb68ffffb6c94b8e4b121d80d59e94fda02841b0"),

@@ -100,8 +100,8 @@ class PureSession:
     def answer_empty(self) -> bytes:
         """Answer with a pong, which the validator takes for a passing trouble.
 
-        v0.33 panics at a response without a vote and has no empty message, and the one byte of a message without content is lost
-        on some transports.
+        v0.33 panics at a response without a vote and has no empty message, and the one byte of a
+        message without content is lost on some transports.
         """
         self._pending()
         return self._finish(Message(Kind.PING_RESPONSE))
@@ -134,7 +134,8 @@ class PureSession:
         request = self._request
         if request is None or request.reason is not Reason.NONE or request.kind not in BYTES_KINDS:
             raise InvariantError("answer: no bytes to sign are pending")
-        if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:  # its chain's id is this session's: check_request() saw to it
+        # its chain's id is this session's: check_request() saw to it
+        if request.kind is Kind.SIGN_RAW_BYTES_REQUEST:
             signature = slot.sign_raw(request.value, request.unique_id)
         else:
             signature = slot.sign_value(request.value)
@@ -145,7 +146,9 @@ class PureSession:
         return self._wire if self._message is not None else b""
 
     def answer_relayed(self, public_key: bytes, untrusted_answer: bytes) -> Relayed | None:
-        """Answer the pending vote or proposal as another signer did, unless that is no answer to it."""
+        """Answer the pending vote or proposal as another signer did, unless that is no
+        answer to it.
+        """
         asked = self._pending()
         if asked.kind not in (Kind.SIGN_VOTE_REQUEST, Kind.SIGN_PROPOSAL_REQUEST):
             raise InvariantError("answer: refused")
@@ -187,14 +190,18 @@ class PureSession:
         return bool(text) and verify(public_key, text, signature)
 
     def _extension_verifies(self, vote: Vote, signature: bytes, public_key: bytes) -> bool:
-        """The signature of the precommit's extension, where there is to be one; nothing where there is none."""
+        """The signature of the precommit's extension, where there is to be one; nothing
+        where there is none.
+        """
         if self._request is None or not self._wants_extension(vote):
             return signature == b""
         text = codec.extension_sign_bytes(self._chain_id, self._request.hrs, vote.extension)
         return verify(public_key, text, signature)
 
     def _wants_extension(self, vote: Vote) -> bool:
-        """Non-nil precommits only, also when the extension is empty; v0.33 has none, and v1.x may ask for none."""
+        """Non-nil precommits only, also when the extension is empty; v0.33 has none, and v1.x may
+        ask for none.
+        """
         skipped = self._message is not None and self._message.skip_extension
         precommit = vote.type == SignedType.PRECOMMIT and vote.block_id.hash != b""
         return precommit and self._dialect is Dialect.PROTO and not skipped

@@ -1,4 +1,6 @@
-"""The signer's fast path where there is no C core: it finds nothing plain, so that the general path decides everything."""
+"""The signer's fast path where there is no C core: it finds nothing plain, so that the general path
+decides everything.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,11 @@
-"""Canonical vote, proposal and vote extension: what ed25519 signs (PROTOCOL §4). Pure. Twin: csrc/signbytes.c.
+"""Canonical vote, proposal and vote extension: what ed25519 signs (PROTOCOL §4).
 
-The two dialects' bytes differ in three places: amino writes a part set header as (hash, total), pol_round as fixed64,
-and leaves out a timestamp of 1970. Reading accepts either: it decodes loosely, then writes what it understood in both
-dialects, and only bytes equal to one of the two are canonical.
+Pure. Twin: csrc/signbytes.c.
+
+The two dialects' bytes differ in three places: amino writes a part set header as (hash,
+total), pol_round as fixed64, and leaves out a timestamp of 1970. Reading accepts
+either: it decodes loosely, then writes what it understood in both dialects, and only
+bytes equal to one of the two are canonical.
 """
 
 from dataclasses import dataclass, replace
@@ -74,7 +77,10 @@ def _put_block_id(dialect: Dialect, number: int, block_id: BlockID) -> bytes:
 
 
 def extension(chain_id: str, hrs: HRS, content: bytes) -> bytes:
-    """Canonical bytes with length prefix of a vote extension. Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES."""
+    """Canonical bytes with length prefix of a vote extension.
+
+    Raises: InvariantError over VOTE_EXTENSION_MAX_BYTES.
+    """
     if len(content) > VOTE_EXTENSION_MAX_BYTES:
         raise InvariantError(f"an extension of {len(content)} bytes, over {VOTE_EXTENSION_MAX_BYTES}")
     return delimited(

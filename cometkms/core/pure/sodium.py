@@ -1,4 +1,6 @@
-"""libsodium's functions for guarded memory and sealed keys, by ctypes from the very file that PyNaCl ships."""
+"""libsodium's functions for guarded memory and sealed keys, by ctypes from the very file that
+PyNaCl ships.
+"""
 
 import ctypes
 from functools import cache

@@ -1,7 +1,7 @@
 """Protobuf fields as gogoproto's generated code reads and writes them. Pure: bytes in, values out.
 
-gogoproto is looser than the specification in two places, which csrc/wire.c follows too: a tag's number is cut to 32
-bits, and an end of group closes whichever group is open.
+gogoproto is looser than the specification in two places, which csrc/wire.c follows too: a tag's
+number is cut to 32 bits, and an end of group closes whichever group is open.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,9 @@ NANOS_MAX: Final = 999_999_999
 
 
 class Reader:
-    """A position in bytes that are known to hold a whole message, so that their end is the sender's fault."""
+    """A position in bytes that are known to hold a whole message, so that their end is
+    the sender's fault.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -44,11 +46,15 @@ class Reader:
         return taken
 
     def varint(self) -> int:
-        """Read at most ten bytes as an unsigned 64-bit value; bits beyond are dropped, as gogoproto does."""
+        """Read at most ten bytes as an unsigned 64-bit value; bits beyond are dropped,
+        as gogoproto does.
+        """
         return self._base128() & 0xFFFF_FFFF_FFFF_FFFF
 
     def uvarint(self) -> int:
-        """Read a number as Go's encoding/binary does: at most ten bytes, and a value over 64 bits raises ProtocolError."""
+        """Read a number as Go's encoding/binary does: at most ten bytes, and a value over 64 bits
+        raises ProtocolError.
+        """
         value = self._base128()
         if value >= 1 << 64:
             raise ProtocolError("a varint over 64 bits")
@@ -80,7 +86,10 @@ def int32(value: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field, read whole. The accessors raise ProtocolError when its wire type is not the one they need."""
+    """One field, read whole.
+
+    The accessors raise ProtocolError when its wire type is not the one they need.
+    """
 
     number: int
     wire: int
@@ -111,7 +120,8 @@ class Field:
 
 
 def fields(data: bytes) -> Iterator[Field]:
-    """The fields of a message in the order they come; unknown groups are skipped whole and have no value.
+    """The fields of a message in the order they come; unknown groups are skipped whole
+    and have no value.
 
     Raises: ProtocolError at the first byte that is no field.
     """
@@ -141,7 +151,10 @@ def _valued(reader: Reader, number: int, wire: int) -> Field:
 
 
 def _skip_group(reader: Reader) -> None:
-    """Read to the end of a group whose start was read. It counts and does not recurse; each level costs the sender a byte."""
+    """Read to the end of a group whose start was read.
+
+    It counts and does not recurse; each level costs the sender a byte.
+    """
     depth = 1
     while depth:
         tag = reader.varint()

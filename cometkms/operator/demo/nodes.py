@@ -108,7 +108,8 @@ class Service:
             process.kill()
             await process.wait()
             return f"{self.id} did not stop within {STOP_S} s:\n{self.log_tail()}"
-        if process.returncode not in (0, -signal.SIGTERM):  # the latter: stopped before it had begun
+        # the latter: stopped before it had begun
+        if process.returncode not in (0, -signal.SIGTERM):
             return f"{self.id} ended with exit code {process.returncode}:\n{self.log_tail()}"
         return ""
 

@@ -21,7 +21,8 @@ from cometkms.operator.standin import SignerSilent, StandIn, quantile
 HEIGHT_INTERVAL_S: Final = 0.05  # far quicker than any chain, slow enough to read along
 CONFLICT_EVERY: Final = 10  # heights; the stand-in then asks for another block at a place already signed …
 CONFLICT_FIRST: Final = 2  # … beginning here, so that the shortest demo shows it
-BOOT_S: Final = 60.0  # until the nodes have seen each other, the signer has dialled and /status answers
+# until the nodes have seen each other, the signer has dialled and /status answers
+BOOT_S: Final = 60.0
 POLL_S: Final = 0.05
 RECONNECT_POLL_S: Final = 0.001  # part of what is measured
 STATUS_INTERVAL_S: Final = 0.5
@@ -39,7 +40,8 @@ class Show:
         self._cluster = cluster
         self._screen = screen
         self._stop = stop
-        self._turn = asyncio.Lock()  # of the validator: a height, or the moment of a kill between two
+        # of the validator: a height, or the moment of a kill between two
+        self._turn = asyncio.Lock()
         self._under_way = ""  # in words
         self._signed_again: asyncio.Future[float] | None = None
         self._away_since: int | None = None  # the connection that was given up

@@ -1,5 +1,7 @@
-"""What a CometBFT node's RPC says of the chain and of a key's signatures in its blocks. Parsing and judging are pure; every value
-is the node's word until it is checked: a signature counts only when it verifies under the key."""
+"""What a CometBFT node's RPC says of the chain and of a key's signatures in its blocks. Parsing and
+judging are pure; every value is the node's word until it is checked: a signature counts only when
+it verifies under the key.
+"""
 
 import base64
 import binascii
@@ -16,7 +18,8 @@ from cometkms.model import HRS, BlockID, Dialect, Kind, Message, SignedType, Ste
 from cometkms.net.comet_rpc import RpcAddress, ask_rpc
 
 _PAGE: Final = 100
-_ODD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what reading an odd answer raises
+# what reading an odd answer raises
+_ODD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
 class Flag(IntEnum):
@@ -29,7 +32,9 @@ class Flag(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Hold what /status says: `time_s` of the newest block (UNIX), and `offset_s` by which its Date header is ahead of our clock; None without one."""
+    """Hold what /status says: `time_s` of the newest block (UNIX), and `offset_s` by which its Date
+    header is ahead of our clock; None without one.
+    """
 
     chain_id: str
     height: int
@@ -50,7 +55,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Hold the commit of one height. `entry`: the key's; None when its address is not in it. `time_s`: its header's, UNIX; None: there is no header."""
+    """Hold the commit of one height.
+
+    `entry`: the key's; None when its address is not in it. `time_s`: its header's, UNIX; None:
+    there is no header.
+    """
 
     height: int
     round: int
@@ -126,7 +135,9 @@ def _entry(one: dict[str, Any]) -> Entry:
 
 
 def read_validator_power(address: RpcAddress, height: int, key_address: str) -> tuple[int | None, int]:
-    """The key's voting power at a height (None: it is not in the set), and how many validators there are. Raises: OperatorError."""
+    """The key's voting power at a height (None: it is not in the set), and how many validators
+    there are. Raises: OperatorError.
+    """
     seen = 0
     for page in range(1, RPC_PAGES_MAX + 1):
         result = ask_rpc(address, "validators", height=height, page=page, per_page=_PAGE).result
@@ -150,7 +161,9 @@ def read_commits(address: RpcAddress, first: int, last: int, key_address: str) -
 
 
 def is_our_signature(commit: Commit, chain_id: str, public_key: bytes, core: Core) -> bool:
-    """Whether the key's entry is a signature of this key over that very commit, in either form of sign bytes."""
+    """Whether the key's entry is a signature of this key over that very commit, in
+    either form of sign bytes.
+    """
     entry = commit.entry
     if entry is None or entry.flag is Flag.ABSENT:
         return False
@@ -173,7 +186,9 @@ def is_above(commit: Commit, mark: Watermark | None) -> bool:
 
 
 def contradicts(commit: Commit, mark: Watermark) -> bool:
-    """Whether the chain shows another signature at the very place whose signature is known here: a key of any type gives one for each text."""
+    """Whether the chain shows another signature at the very place whose signature is known here: a
+    key of any type gives one for each text.
+    """
     return (
         commit.signed
         and commit.entry is not None

@@ -28,7 +28,10 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known here of the chain, read after its blocks were. `alone`: this home is all there is; `running`: the node runs."""
+    """What is known here of the chain, read after its blocks were.
+
+    `alone`: this home is all there is; `running`: the node runs.
+    """
 
     row: Row
     mark: Watermark | None
@@ -48,7 +51,9 @@ class ChainFacts:
 
 
 def gather_chain(rpc: RpcAddress, row: Row, blocks: int) -> ChainFacts:
-    """The head, the validator set, the last `blocks` commits. The head's own commit is still growing: it is left out.
+    """The head, the validator set, the last `blocks` commits.
+
+    The head's own commit is still growing: it is left out.
 
     Raises: OperatorError.
     """
@@ -95,7 +100,9 @@ def judge_chain(facts: ChainFacts, known: Known, core: Core) -> list[Finding]:
 
 
 def _judge_height(head: Head, mark: Watermark | None) -> list[Finding]:
-    """Nothing is signed below the mark: one that is far above the chain keeps the key silent until the chain comes there."""
+    """Nothing is signed below the mark: one that is far above the chain keeps the key silent until
+    the chain comes there.
+    """
     if mark is None or head.catching_up or mark.hrs.height <= head.height + JUMP_HEIGHTS:
         return []
     return [

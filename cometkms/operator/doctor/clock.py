@@ -1,4 +1,8 @@
-"""The clock. Nothing that is signed depends on it, and logs of several machines can be read together only when theirs agree."""
+"""The clock.
+
+Nothing that is signed depends on it, and logs of several machines can be read together only when
+theirs agree.
+"""
 
 import ctypes
 import os
@@ -60,7 +64,9 @@ def judge_kernel_clock(clock: KernelClock | None, why: str = "") -> Finding:
 
 
 def judge_peer_clocks(offsets_ms: dict[str, float]) -> list[Finding]:
-    """`offsets_ms`: how far each connected member's clock is ahead of ours, as the pings measure it."""
+    """`offsets_ms`: how far each connected member's clock is ahead of ours, as the
+    pings measure it.
+    """
     if not offsets_ms:
         return []
     far = {name: ahead for name, ahead in offsets_ms.items() if abs(ahead) > PEER_OFFSET_MAX_MS}
@@ -76,7 +82,10 @@ def judge_peer_clocks(offsets_ms: dict[str, float]) -> list[Finding]:
 
 
 def judge_chain_clock(offset_s: float | None, block_time_s: float, now_s: float) -> list[Finding]:
-    """`offset_s`: the RPC node's clock ahead of ours, None where it does not tell. `block_time_s`: of the newest block."""
+    """`offset_s`: the RPC node's clock ahead of ours, None where it does not tell.
+
+    `block_time_s`: of the newest block.
+    """
     found = []
     if offset_s is not None and abs(offset_s) > RPC_OFFSET_MAX_S:
         where = "ahead of" if offset_s > 0 else "behind"

@@ -49,7 +49,8 @@ class Room:
 
 
 def measure_syncs(directory: Path, tries: int = PROBE_TRIES) -> Probe:
-    """Write one sector and sync, again and again, in a file without a name where that is possible; it is gone at the end.
+    """Write one sector and sync, again and again, in a file without a name where that is possible;
+    it is gone at the end.
 
     In a thread: a disk that does not answer is told, not waited for. Raises: OSError.
     """
@@ -120,7 +121,9 @@ def judge_syncs(probe: Probe) -> Finding:
 
 
 def file_system_of(directory: Path, mountinfo: str) -> tuple[str, str]:
-    """(type, mount point) of the mount that holds the directory, of /proc/self/mountinfo's text; ("", "") when none is found."""
+    """(type, mount point) of the mount that holds the directory, of /proc/self/mountinfo's text;
+    ("", "") when none is found.
+    """
     wanted = directory.resolve()
     found = ("", "")
     for line in mountinfo.splitlines():

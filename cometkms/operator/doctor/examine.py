@@ -1,4 +1,7 @@
-"""The whole examination, group after group. A group that fails in an unforeseen way, or does not end, is a finding too."""
+"""The whole examination, group after group.
+
+A group that fails in an unforeseen way, or does not end, is a finding too.
+"""
 
 import base64
 import os
@@ -40,8 +43,9 @@ class _TimeIsUpError(Exception):
 class Patient:
     """What is examined. `settings` None: they cannot be understood, and `problems` say why.
 
-    `chains`: the configured ones. `node`: the running node's own document, None when none answers. `status`: its /status; None
-    when it does not answer there, and `status_why`. `http_addr`: where it serves.
+    `chains`: the configured ones. `node`: the running node's own document, None when
+    none answers. `status`: its /status; None when it does not answer there, and
+    `status_why`. `http_addr`: where it serves.
     """
 
     home: Path
@@ -59,7 +63,10 @@ class Patient:
 
 
 def examine(patient: Patient, again: Callable[[], Mapping[str, Any] | None] = lambda: None) -> list[Finding]:
-    """Every finding, in a fixed order of areas. `again`: asks the running node once more, after the chain was read."""
+    """Every finding, in a fixed order of areas.
+
+    `again`: asks the running node once more, after the chain was read.
+    """
     found: list[Finding] = []
     measured = latency.Measured()
     groups: list[tuple[str, Callable[[], list[Finding]]]] = [
@@ -348,7 +355,9 @@ def _chain(
 def _mark_now(
     patient: Patient, found: NodeFiles, mine: ChainFiles, core: Core, again: Callable[[], Mapping[str, Any] | None]
 ) -> Watermark | None:
-    """The highest place known here, asked for after the blocks were read; with the signature where the node knows it."""
+    """The highest place known here, asked for after the blocks were read; with the signature where
+    the node knows it.
+    """
     facts = state.gather_state(found, core)
     chain = next(one for one in facts.chains if one.chain_id == mine.row.chain_id)
     marks = [mark for mark in (state.highest_mark(facts, chain),) if mark is not None]

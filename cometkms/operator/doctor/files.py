@@ -17,8 +17,10 @@ AREA: Final = "permissions"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file or directory. `secret`: nobody else may read it; else nobody else may write it. `given`: by root to this process's group,
-    to read (a Kubernetes secret). `why`: it cannot be looked at."""
+    """A file or directory. `secret`: nobody else may read it; else nobody else may
+    write it. `given`: by root to this process's group, to read (a Kubernetes secret).
+    `why`: it cannot be looked at.
+    """
 
     path: Path
     secret: bool
@@ -42,7 +44,9 @@ def look_at(path: Path, *, secret: bool) -> Place | None:
 
 
 def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:
-    """`owner`: the uid of the home: everything in it should be that one's, or of an account that a node started by root gave it to."""
+    """`owner`: the uid of the home: everything in it should be that one's, or of an account that a
+    node started by root gave it to.
+    """
     found = []
     count = 0
     for place in places:
@@ -75,7 +79,9 @@ def _judge(place: Place, owner: int) -> list[Finding]:
 
 
 def judge_writing(home: Path) -> list[Finding]:
-    """Whether this user may make files there, and if not whether it is the user's right that is lacking. Raises: OSError."""
+    """Whether this user may make files there, and if not whether it is the user's right that is
+    lacking. Raises: OSError.
+    """
     if os.access(home, os.W_OK | os.X_OK):
         return []
     if os.statvfs(home).f_flag & os.ST_RDONLY:

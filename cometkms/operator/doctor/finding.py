@@ -7,7 +7,9 @@ from cometkms.errors import CometKMSError
 
 
 class Level(StrEnum):
-    """OK and NOTE are fine; WARN is not as it should be; FAIL keeps the node from signing, or from signing safely."""
+    """OK and NOTE are fine; WARN is not as it should be; FAIL keeps the node from signing, or from
+    signing safely.
+    """
 
     OK = "ok"
     NOTE = "note"
@@ -55,7 +57,9 @@ def fail(area: str, words: str, cure: str) -> Finding:
 
 
 def failed_by(area: str, error: CometKMSError, otherwise: str = "look at the file that is named") -> list[Finding]:
-    """An error of the program's as findings, one for each of its parts, with the part's own cure where it has one."""
+    """An error of the program's as findings, one for each of its parts, with the part's own cure
+    where it has one.
+    """
     return [fail(area, part.what, part.cure or otherwise) for part in error.parts]
 
 

@@ -22,7 +22,9 @@ AREA: Final = "key"
 
 
 def read_public_key(chain: Chain) -> tuple[bytes | None, list[Finding]]:
-    """Read the public key of the chain's key file, of a type whose library is here; the secret in it is not decoded. None: the findings say why."""
+    """Read the public key of the chain's key file, of a type whose library is here; the secret in
+    it is not decoded. None: the findings say why.
+    """
     try:
         public_key = load_public_key(chain.key_file)
         sealed = load_sealed(chain.key_file) is not None
@@ -36,7 +38,10 @@ def read_public_key(chain: Chain) -> tuple[bytes | None, list[Finding]]:
 
 
 def judge_passphrase(chains: Sequence[Chain], source: PassphraseSource | None, *, running: bool) -> list[Finding]:
-    """Whether what opens the sealed keys can be had. Read and wiped at once; it is not tried here (see try_open)."""
+    """Whether what opens the sealed keys can be had.
+
+    Read and wiped at once; it is not tried here (see try_open).
+    """
     try:
         sealed = [chain for chain in chains if load_sealed(chain.key_file) is not None]
     except CometKMSError:
@@ -115,7 +120,9 @@ def judge_cluster_key(settings: Settings) -> list[Finding]:
 
 
 def try_open(chain: Chain, passphrase: PassphraseSource | None, core: Core) -> list[Finding]:
-    """Open the key as the signer would, in a child that cannot be dumped and ends at once: only when the operator asks for it."""
+    """Open the key as the signer would, in a child that cannot be dumped and ends at once: only
+    when the operator asks for it.
+    """
 
     def work() -> bytes:
         source.open(core, chain.id).close()

@@ -1,16 +1,19 @@
-"""How long a signature will take from here, from the round trips and the disk, held against the time between two blocks. Pure.
+"""How long a signature will take from here, from the round trips and the disk, held against the
+time between two blocks. Pure.
 
     own sync ─────────┐
     round trip to the member that completes the majority + its sync ─┴─▶ permit ─▶ signature
 
-The requests leave before the own disk is synced (state/proposer.py), so the longer of the two counts; a member's sync is taken for as
-long as this node's. What the program itself takes is far below a millisecond (docs/PERFORMANCE.md), and the way to the validator is not in
-it: that way is there with any signer on another machine.
+The requests leave before the own disk is synced (state/proposer.py), so the longer of the two
+counts; a member's sync is taken for as long as this node's. What the program itself takes is far
+below a millisecond (docs/PERFORMANCE.md), and the way to the validator is not in it: that way is
+there with any signer on another machine.
 
-Why a fifth of the block time. In each height a validator signs a prevote and then a precommit, and where it proposes a proposal before
-them: each waits for the one before. With a fifth each, three signatures leave two fifths of the block's time for the votes' own way through
-the network and the block's execution; beyond it this validator's votes are the late ones. Without --rpc a block is taken for one second,
-which is CometBFT's own pause between two blocks (timeout_commit).
+Why a fifth of the block time. In each height a validator signs a prevote and then a precommit, and
+where it proposes a proposal before them: each waits for the one before. With a fifth each, three
+signatures leave two fifths of the block's time for the votes' own way through the network and the
+block's execution; beyond it this validator's votes are the late ones. Without --rpc a block is
+taken for one second, which is CometBFT's own pause between two blocks (timeout_commit).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +30,10 @@ SHARE: Final = 5  # a signature may take one part of so many
 
 @dataclass(slots=True)
 class Measured:
-    """What other checks found on their way. `round_trips_ms`: of the members that answered; None: not looked at."""
+    """What other checks found on their way.
+
+    `round_trips_ms`: of the members that answered; None: not looked at.
+    """
 
     sync_ms: float | None = None
     round_trips_ms: dict[str, float] | None = None
@@ -72,7 +78,9 @@ def judge_latency(measured: Measured, members: int) -> list[Finding]:
 
 
 def round_trips_of(members: Sequence[Mapping[str, object]]) -> dict[str, float]:
-    """Milliseconds, of a running node's own word about the others; whatever is no number was not measured."""
+    """Milliseconds, of a running node's own word about the others; whatever is no
+    number was not measured.
+    """
     found = {}
     for member in members:
         rtt_us = member.get("rtt_us")
@@ -82,7 +90,9 @@ def round_trips_of(members: Sequence[Mapping[str, object]]) -> dict[str, float]:
 
 
 def block_time(facts: ChainFacts) -> tuple[float, int] | None:
-    """Seconds between two blocks, and over how many; None where the chain shows fewer than two, or no time that passes."""
+    """Seconds between two blocks, and over how many; None where the chain shows fewer than two, or
+    no time that passes.
+    """
     dated = [one for one in facts.commits if one.time_s is not None]
     if not dated or dated[0].time_s is None:
         return None

@@ -1,4 +1,7 @@
-"""Where a key in memory could get out: core dumps and swap. The signer takes care of both itself; here is what it finds."""
+"""Where a key in memory could get out: core dumps and swap.
+
+The signer takes care of both itself; here is what it finds.
+"""
 
 import resource
 from dataclasses import dataclass
@@ -15,7 +18,10 @@ _READ_MAX_BYTES: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class MemoryFacts:
-    """`swaps`: /proc/swaps' lines. `lockable_bytes`: RLIMIT_MEMLOCK, None for no limit. `core_bytes`: RLIMIT_CORE of this shell."""
+    """`swaps`: /proc/swaps' lines.
+
+    `lockable_bytes`: RLIMIT_MEMLOCK, None for no limit. `core_bytes`: RLIMIT_CORE of this shell.
+    """
 
     core_pattern: str
     core_bytes: int | None
@@ -84,7 +90,9 @@ def judge_memory(facts: MemoryFacts, keys: int) -> list[Finding]:
 
 
 def read_process(pid: int) -> dict[str, str]:
-    """Read core limit, VmLck, NoNewPrivs and Seccomp of a running signer; {} where /proc does not say."""
+    """Read core limit, VmLck, NoNewPrivs and Seccomp of a running signer; {} where
+    /proc does not say.
+    """
     told: dict[str, str] = {}
     for line in _read(f"/proc/{pid}/limits").splitlines():
         if line.startswith("Max core file size"):

@@ -1,5 +1,6 @@
-"""Whether peers and validators can be reached. A stopped node tries a connection and closes it at once; a running one is asked,
-so that nothing gets between it and a validator."""
+"""Whether peers and validators can be reached. A stopped node tries a connection and closes it at
+once; a running one is asked, so that nothing gets between it and a validator.
+"""
 
 import socket
 import threading
@@ -112,7 +113,9 @@ def _far(words: str) -> Finding:
 
 
 def judge_members(document: Mapping[str, Any]) -> list[Finding]:
-    """Judge by a running node's own word each other member's connection, measured round trip, state and digest."""
+    """Judge by a running node's own word each other member's connection, measured round
+    trip, state and digest.
+    """
     found = []
     for member in document.get("members", []):
         name = member.get("id")
@@ -147,7 +150,10 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader: str) -> list[Finding]:
-    """Judge by a running node's /status how its validators are connected. Only the node that leads dials. `leader`: "" where nobody is known."""
+    """Judge by a running node's /status how its validators are connected.
+
+    Only the node that leads dials. `leader`: "" where nobody is known.
+    """
     if not leads and not leader:
         return [note(VALIDATORS, "nobody leads, as far as this node knows: it dials no validator")]
     if not leads:
@@ -171,7 +177,9 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader
 
 
 def judge_own_addresses(settings: Settings, http_addr: Address | None) -> list[Finding]:
-    """Whether the ports can be had (stopped: no `http_addr`), and who reaches the HTTP port (running: there)."""
+    """Whether the ports can be had (stopped: no `http_addr`), and who reaches the HTTP port
+    (running: there).
+    """
     found = []
     served = http_addr or settings.http_addr
     if http_addr is None:

@@ -1,4 +1,6 @@
-"""What a running node says of itself: its processes, how they ended before, its protections, its alerts. Pure over its answers."""
+"""What a running node says of itself: its processes, how they ended before, its protections, its
+alerts. Pure over its answers.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

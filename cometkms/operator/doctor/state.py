@@ -1,4 +1,7 @@
-"""Whether key, state file, promise store and born.json of a home belong together. Reads only, also beside a running node."""
+"""Whether key, state file, promise store and born.json of a home belong together.
+
+Reads only, also beside a running node.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +32,11 @@ _LAGGING_HEIGHTS: Final = 1  # the file may be so far behind while the node runs
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """One chain. `in_file` None: the file cannot be read, and `file_findings` say why. `verified`: its signature is the key's."""
+    """One chain.
+
+    `in_file` None: the file cannot be read, and `file_findings` say why. `verified`: its signature
+    is the key's.
+    """
 
     chain_id: str
     public_key: bytes
@@ -41,7 +48,10 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class StateFacts:
-    """`store` None: there is none, or it cannot be read (`store_findings` say why). `born`: ids born in this home; None: unreadable."""
+    """`store` None: there is none, or it cannot be read (`store_findings` say why).
+
+    `born`: ids born in this home; None: unreadable.
+    """
 
     files: NodeFiles
     store: Survey | None
@@ -69,7 +79,10 @@ class StateFacts:
 
 
 def gather_state(files: NodeFiles, core: Core) -> StateFacts:
-    """Read them all; what cannot be read is told, not raised. The state files first: a running node's follow its store."""
+    """Read them all; what cannot be read is told, not raised.
+
+    The state files first: a running node's follow its store.
+    """
     chains = tuple(_read_chain(files, chain.row, chain.state_path, core) for chain in files.chains)
     store, unread = None, []
     try:

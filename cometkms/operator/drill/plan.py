@@ -273,7 +273,8 @@ class Drill:
             leader = view.leader or ""
             if kind is Kind.BACK and leader == self.home:
                 continue
-            if kind is Kind.RESTART and leader == view.me:  # not the one that watches: another leads first
+            # not the one that watches: another leads first
+            if kind is Kind.RESTART and leader == view.me:
                 self._steps.appendleft(kind)
                 kind = Kind.TRANSFER
             to = self.home if kind is Kind.BACK else "" if kind is Kind.RESTART else choose(view, leader)

@@ -1,11 +1,15 @@
-"""CometBFT's own cometkms: cometkms.toml, a softsign key, FilePV's state (cometbft's kms/internal/config, kms/internal/signer).
+"""CometBFT's own cometkms: cometkms.toml, a softsign key, FilePV's state (cometbft's
+kms/internal/config, kms/internal/signer).
 
-    HOME/cometkms.toml          [[chain]] id, state_file · [[validator]] identity_key · [[providers.softsign]] chain_ids, key_file
-    HOME/state/CHAIN.json       the state, unless state_file says otherwise: FilePV's form; a missing or empty one is height 0 to it
+    HOME/cometkms.toml          [[chain]] id, state_file · [[validator]] identity_key ·
+                                [[providers.softsign]] chain_ids, key_file
+    HOME/state/CHAIN.json       the state, unless state_file says otherwise: FilePV's form; a
+                                missing or empty one is height 0 to it
     HOME/identity.json          what it shows to the validator, in node_key.json's form
 
-Relative paths begin at HOME. The key is a priv_validator_key.json, or base64 of the 64 bytes of seed and public key. A key in a
-PKCS#11 token or in AWS KMS gives itself away to nobody: only the watermark comes along.
+Relative paths begin at HOME. The key is a priv_validator_key.json, or base64 of the 64 bytes of
+seed and public key. A key in a PKCS#11 token or in AWS KMS gives itself away to nobody: only the
+watermark comes along.
 """
 
 import base64
@@ -66,7 +70,9 @@ def is_home(path: Path) -> bool:
 
 
 def read_either(asked: Asked) -> OldSigner:
-    """Both programs are called so: a home with cometkms.toml is CometBFT's, one with config.toml the Go CometKMS's. Raises: as read()."""
+    """Both programs are called so: a home with cometkms.toml is CometBFT's, one with config.toml
+    the Go CometKMS's. Raises: as read().
+    """
     theirs = [path for path in asked.paths if is_home(path)]
     both = [path for path in theirs if path.is_dir() and not is_missing(path / "priv")]
     if both or theirs not in ([], list(asked.paths)):
@@ -147,7 +153,9 @@ def layout_of(file: Path, chain_id: str) -> Layout:
 
 
 def _key_path(file: Path, config: dict[str, object], chain_id: str) -> Path | None:
-    """Raises: ConfigError unless exactly one provider has the chain's key, of a type that is supported."""
+    """Raises: ConfigError unless exactly one provider has the chain's key, of a type
+    that is supported.
+    """
     providers = config.get("providers", {})
     if not isinstance(providers, dict):
         raise not_understood(file, "its providers are no table")
@@ -189,7 +197,10 @@ def read_key(path: Path, core: Core) -> KeyMaterial:
 
 
 def _seed_of(path: Path, data: bytes) -> bytes:
-    """The seed of a 64-byte key. Raises: KeyFileError, since this program takes 64 bytes only, seed and public key."""
+    """The seed of a 64-byte key.
+
+    Raises: KeyFileError, since this program takes 64 bytes only, seed and public key.
+    """
     try:
         raw = base64.b64decode(data.strip(), validate=True)
     except (ValueError, binascii.Error):

@@ -1,10 +1,13 @@
-"""How far a CometBFT node itself has come: the last height that its consensus log says is finished (consensus/wal.go).
+"""How far a CometBFT node itself has come: the last height that its consensus log says is finished
+(consensus/wal.go).
 
-    WAL, WAL.000, WAL.001 …    records: CRC-32C (4 bytes), length (4 bytes), both big-endian, then a protobuf TimedWALMessage
+    WAL, WAL.000, WAL.001 …    records: CRC-32C (4 bytes), length (4 bytes), both big-endian, then a
+                               protobuf TimedWALMessage
     TimedWALMessage.msg = 2, WALMessage.end_height = 4, EndHeight.height = 1
 
-Only as much is read as is needed: the newest file that names a finished height. A record that was cut off, or whose checksum is
-wrong, ends a file, as it does for CometBFT. Tendermint before v0.34 wrote amino: nothing is found in it, and nothing is guessed.
+Only as much is read as is needed: the newest file that names a finished height. A record that was
+cut off, or whose checksum is wrong, ends a file, as it does for CometBFT. Tendermint before v0.34
+wrote amino: nothing is found in it, and nothing is guessed.
 """
 
 import re
@@ -53,7 +56,8 @@ def _highest_in(data: bytes) -> int:
         record = data[at + 8 : at + 8 + size]
         if size > _RECORD_MOST or len(record) < size:
             break
-        # An EndHeight is a few bytes; votes and block parts are passed over without a look at what they hold.
+        # An EndHeight is a few bytes; votes and block parts are passed over without a
+        # look at what they hold.
         if size < 64:
             if _crc32c(record) != int.from_bytes(data[at : at + 4]):
                 break

@@ -1,4 +1,6 @@
-"""What speaks against an old signer's own states: other files, the node, the chain, and the silence of a state that says nothing."""
+"""What speaks against an old signer's own states: other files, the node, the chain, and the silence
+of a state that says nothing.
+"""
 
 from dataclasses import replace
 from typing import Final
@@ -16,7 +18,10 @@ _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in mo
 
 
 def judge(old: OldSigner, never_signed: bool) -> tuple[StateError, ...]:
-    """Every reason not to believe the states alone, each with its cure. A height that the operator types answers them all."""
+    """Every reason not to believe the states alone, each with its cure.
+
+    A height that the operator types answers them all.
+    """
     doubts = list(old.doubts)
     top = highest(old.states)
     for state in old.seen:
@@ -39,7 +44,9 @@ def judge(old: OldSigner, never_signed: bool) -> tuple[StateError, ...]:
 
 
 def _nothing_signed(old: OldSigner, never_signed: bool) -> list[StateError]:
-    """A state of 0/0/0, or none, is a key that was never used, or one whose state is somewhere else."""
+    """A state of 0/0/0, or none, is a key that was never used, or one whose state is
+    somewhere else.
+    """
     where = ", ".join(str(state.path) for state in old.states) or "no state file"
     if old.in_use:
         return [
@@ -59,7 +66,9 @@ def _nothing_signed(old: OldSigner, never_signed: bool) -> list[StateError]:
 
 
 def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigner:
-    """Add what the chain shows of the key: whether it validates, and its signatures in the last blocks. Raises: OperatorError."""
+    """Add what the chain shows of the key: whether it validates, and its signatures in the last
+    blocks. Raises: OperatorError.
+    """
     head = read_head(rpc)
     if head.chain_id != row.chain_id:
         raise ConfigError(
@@ -84,7 +93,10 @@ def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigne
 
 
 def _signed_lately(rpc: RpcAddress, last: int, row: Row, core: Core) -> int:
-    """The highest of the last heights that has a signature of the key; 0 for none. A node keeps only some blocks. Raises: OperatorError."""
+    """The highest of the last heights that has a signature of the key; 0 for none.
+
+    A node keeps only some blocks. Raises: OperatorError.
+    """
     address = address_of(row.public_key)
     for height in range(last, max(0, last - _BLOCKS), -1):
         try:

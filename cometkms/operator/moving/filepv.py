@@ -1,12 +1,17 @@
-"""CometBFT's and Tendermint's own signer: a node's home, or its two files (privval/file.go; config/config.go for where they are).
+"""CometBFT's and Tendermint's own signer: a node's home, or its two files (privval/file.go;
+config/config.go for where they are).
 
-    HOME/config/config.toml                    priv_validator_key_file, priv_validator_state_file, priv_validator_laddr, db_dir
-    HOME/config/priv_validator_key.json        unless the configuration says otherwise; a relative path begins at HOME
+    HOME/config/config.toml                    priv_validator_key_file, priv_validator_state_file,
+                                               priv_validator_laddr, db_dir
+    HOME/config/priv_validator_key.json        unless the configuration says otherwise; a relative
+                                               path begins at HOME
     HOME/data/priv_validator_state.json        likewise
-    HOME/data/cs.wal, blockstore.db, state.db  say that the node was in use, and the log how far it came
+    HOME/data/cs.wal, blockstore.db, state.db  say that the node was in use, and the log how far it
+                                               came
 
-With priv_validator_laddr another signer signs and the local state stands still. Flags and variables of the old program (--home,
---priv_validator_laddr, CMT_… and an application's own prefix) go before config.toml and cannot be seen from here: that is said.
+With priv_validator_laddr another signer signs and the local state stands still. Flags and variables
+of the old program (--home, --priv_validator_laddr, CMT_… and an application's own prefix) go before
+config.toml and cannot be seen from here: that is said.
 """
 
 import tomllib
@@ -41,7 +46,8 @@ from cometkms.store.node_store import BORN_NAME
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
 _CONFIG_NAME: Final = "config.toml"
-_ONE_FILE_NAME: Final = "priv_validator.json"  # key and state in one, before v0.31; v0.31–v0.33 turn it into the two
+# key and state in one, before v0.31; v0.31–v0.33 turn it into the two
+_ONE_FILE_NAME: Final = "priv_validator.json"
 _OTHER_FORMS: Final = ("json", "yaml", "yml", "properties", "props", "prop", "hcl", "tfvars", "dotenv", "env", "ini")
 _KNOWN: Final = ("priv_validator_key_file", "priv_validator_state_file", "priv_validator_laddr")
 _ALIKE: Final = ("*priv_validator_state*", "*priv-validator-state*")
@@ -66,7 +72,10 @@ _UNSEEN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a node's files are. `config_path`: None without one. `data`: its database directory; None where there is no home."""
+    """Where a node's files are.
+
+    `config_path`: None without one. `data`: its database directory; None where there is no home.
+    """
 
     key_path: Path
     state_path: Path
@@ -131,7 +140,10 @@ def _signer(asked: Asked, key_path: Path, paths: tuple[Path, ...], layout: Layou
 
 
 def load_states(paths: tuple[Path, ...], asked: Asked) -> tuple[OldState, ...]:
-    """Those that are there; one that is missing stops the import, unless a height was typed. Raises: StateError."""
+    """Those that are there; one that is missing stops the import, unless a height was typed.
+
+    Raises: StateError.
+    """
     return tuple(
         OldState(path, state_file.load(path, asked.chain_id, asked.core.parse_sign_bytes))
         for path in paths
@@ -148,7 +160,9 @@ def decoder(asked: Asked) -> Callable[[bytes], Watermark]:
 
 
 def _node_height(layout: Layout | None, states: tuple[OldState, ...]) -> tuple[OldState, ...]:
-    """The height that the node itself has finished, where that is above the state: it may have signed up to there."""
+    """The height that the node itself has finished, where that is above the state: it may have
+    signed up to there.
+    """
     height = finished_height(layout.wal) if layout and layout.wal else 0
     if layout is None or layout.wal is None or height <= highest(states).height:
         return ()
@@ -173,7 +187,10 @@ def _home_folders(layout: Layout) -> tuple[Path, ...]:
 
 
 def layout_of(path: Path) -> Layout:
-    """Find the files of a node's home, of a directory with both, or beside the key file. Raises: ConfigError, StateError."""
+    """Find the files of a node's home, of a directory with both, or beside the key file.
+
+    Raises: ConfigError, StateError.
+    """
     if path.is_dir():
         home = _home_of(path)
         return _home_layout(home) if home else _flat(path)
@@ -194,7 +211,9 @@ def layout_of(path: Path) -> Layout:
 
 
 def export_layout(directory: Path) -> Layout:
-    """Where a node reads what is written for it: as its configuration says; flat in a directory that is no home. Raises: ConfigError."""
+    """Where a node reads what is written for it: as its configuration says; flat in a directory
+    that is no home. Raises: ConfigError.
+    """
     is_home = (directory / "config").is_dir() and (directory / "data").is_dir()
     has_config = not is_missing(directory / "config" / _CONFIG_NAME)
     return _home_layout(directory) if is_home or has_config else _flat(directory)
@@ -261,7 +280,10 @@ def _resolved(home: Path, config: Path | None, table: dict[str, object]) -> Layo
 
 
 def _lowered(path: Path, table: dict[str, object]) -> dict[str, object]:
-    """Keys without regard to case, as viper reads them. Raises: ConfigError for two alike, and for what else is of the signer."""
+    """Keys without regard to case, as viper reads them.
+
+    Raises: ConfigError for two alike, and for what else is of the signer.
+    """
     lowered: dict[str, object] = {}
     for name, value in table.items():
         key = name.lower()

@@ -1,7 +1,9 @@
-"""CometKMS in Go (initia-labs): a home a node, each with the whole key and its own priv_validator_state.json.
+"""CometKMS in Go (initia-labs): a home a node, each with the whole key and its own
+priv_validator_state.json.
 
-Only the node that signed writes its state file (a follower keeps the replicated state in memory and in its Raft files), so
-one home alone may be far behind what the key has signed: all of them are read.
+Only the node that signed writes its state file (a follower keeps the replicated state
+in memory and in its Raft files), so one home alone may be far behind what the key has
+signed: all of them are read.
 """
 
 import os
@@ -82,7 +84,9 @@ def _ran(home: Path) -> list[Path]:
 
 
 def _members(home: Path, chain_id: str) -> tuple[str, set[str]]:
-    """Its id, "" where it does not say; and the ids of the cluster where there is a peer list. Both may have come from flags instead.
+    """Its id, "" where it does not say; and the ids of the cluster where there is a peer list.
+
+    Both may have come from flags instead.
 
     Raises: ConfigError, StateError.
     """

@@ -2,19 +2,24 @@
 
     v3   HOME/config.yaml                            signMode, keyDir, thresholdMode: {threshold, cosigners: [{shardID, …}]}
          KEYDIR/CHAIN_priv_validator_key.json        single: CometBFT's key file
-         KEYDIR/CHAIN_shard.json                     threshold: one share of the expanded key, and the public key
+         KEYDIR/CHAIN_shard.json                     threshold: one share of the expanded key, and
+                                                     the public key
     v2   HOME/config.yaml                            chain-id, key-file, and in threshold mode cosigner: {threshold, shares, peers: […]}
          HOME/priv_validator_key.json, share.json    single, threshold; or where key-file says
     v1   as v2, threshold mode only, with home-dir and without shares
-    all  HOME/state/CHAIN_priv_validator_state.json  single: FilePV's, but v3's signbytes are base64 · threshold: round is a string
-         HOME/state/CHAIN_share_sign_state.json      threshold: what this cosigner's share has signed
+    all  HOME/state/CHAIN_priv_validator_state.json  single: FilePV's, but v3's signbytes are base64
+                                                     · threshold: round is a string
+         HOME/state/CHAIN_share_sign_state.json      threshold: what this cosigner's share has
+                                                     signed
          HOME/horcrux.pid                            while it runs, and after it was killed
 
-keyDir and key-file are taken from Horcrux's working directory when they are relative (signer/config.go, v2's cmd/config.go), and
-that is not known here: what lies at such a path below the home counts only when the state's signature proves that it is the key.
+keyDir and key-file are taken from Horcrux's working directory when they are relative
+(signer/config.go, v2's cmd/config.go), and that is not known here: what lies at such a path below
+the home counts only when the state's signature proves that it is the key.
 
-A shard is no key: all shards together make the expanded scalar, never the seed that a key file holds. The seed is
-in the priv_validator_key.json that `horcrux create-ed25519-shards` was given, and nowhere in Horcrux.
+A shard is no key: all shards together make the expanded scalar, never the seed that a key file
+holds. The seed is in the priv_validator_key.json that `horcrux create-ed25519-shards` was given,
+and nowhere in Horcrux.
 """
 
 import base64
@@ -57,7 +62,8 @@ _NEW_KEYS: Final = frozenset(
 _THRESHOLD_KEYS: Final = ("threshold", "cosigners", "grpcTimeout", "raftTimeout")
 _OLD_KEYS: Final = frozenset(("home-dir", "key-file", "chain-id", "cosigner", "chain-nodes", "debug-addr"))
 _OLD_COSIGNER_KEYS: Final = ("threshold", "shares", "p2p-listen", "peers", "rpc-timeout")
-_PUBLIC_PREFIXES: Final = (b"\x0a\x20", bytes.fromhex("1624de6420"))  # protobuf's PublicKey, amino's PubKeyEd25519
+# protobuf's PublicKey, amino's PubKeyEd25519
+_PUBLIC_PREFIXES: Final = (b"\x0a\x20", bytes.fromhex("1624de6420"))
 _WHY_NO_KEY: Final = (
     "a shard is no key: all shards together make the expanded scalar, never the seed that a key file holds. Bring the "
     "priv_validator_key.json that was given to `horcrux create-ed25519-shards`: --key-file FILE"
@@ -83,7 +89,8 @@ def read(asked: Asked) -> OldSigner:
         if unsharded:
             unsharded[0].refuse_chain()
         raise ConfigError("single-signer mode is one process: give one path")
-    if unsharded:  # a key file that was left behind there says nothing of what the shards have signed
+    # a key file that was left behind there says nothing of what the shards have signed
+    if unsharded:
         folder = unsharded[0].shard_path.parent
         doubts.append(
             StateError(
@@ -169,7 +176,10 @@ def _threshold(
 
 
 def decode(data: bytes, chain_id: str, parse_sign_bytes: Callable[[bytes], SignBytes]) -> Watermark:
-    """A state file of either mode. Its signature may be one share's only; it is not verified here. Raises: ValueError."""
+    """A state file of either mode.
+
+    Its signature may be one share's only; it is not verified here. Raises: ValueError.
+    """
     try:
         document = json.loads(data, object_pairs_hook=state_file.once)
     except (ValueError, RecursionError) as error:
@@ -207,7 +217,10 @@ def _states(paths: tuple[Path, ...], asked: Asked) -> tuple[OldState, ...]:
 
 
 def _read_shard(path: Path) -> tuple[int, bytes]:
-    """Number of a shard file and the validator's public key; the share itself is not looked at. Raises: KeyFileError."""
+    """Number of a shard file and the validator's public key; the share itself is not looked at.
+
+    Raises: KeyFileError.
+    """
     try:
         document = json.loads(read_bounded(path, KEY_FILE_MAX_BYTES)[:KEY_FILE_MAX_BYTES])
         number, encoded = document["id"], base64.b64decode(document.get("pubKey") or document["pub_key"], validate=True)
@@ -325,7 +338,10 @@ class Config:
         return mine
 
     def refuse_guess(self, path: Path, public_key: bytes, states: tuple[OldState, ...], core: Core) -> None:
-        """A relative path begins at a directory that is not known here. Raises: ConfigError unless a state is signed by what lies there."""
+        """A relative path begins at a directory that is not known here.
+
+        Raises: ConfigError unless a state is signed by what lies there.
+        """
         proved = any(
             state.mark.signature and core.verify(public_key, state.mark.sign_bytes, state.mark.signature)
             for state in states
@@ -381,7 +397,9 @@ class Config:
 
 
 def _parse_yaml(untrusted: str) -> object:
-    """Raises: ValueError, also for a key that is there twice: which of the two counts differs from one reader to the next."""
+    """Raises: ValueError, also for a key that is there twice: which of the two counts differs from
+    one reader to the next.
+    """
     import yaml  # here: no other command pays for it
 
     try:
@@ -392,7 +410,10 @@ def _parse_yaml(untrusted: str) -> object:
 
 
 def _refuse_repeated(root: Any) -> None:
-    """`root`: a document's node, None of an empty one. An alias is the node that it names, so each is looked at once. Raises: ValueError."""
+    """`root`: a document's node, None of an empty one.
+
+    An alias is the node that it names, so each is looked at once. Raises: ValueError.
+    """
     left, known = [root], set()
     while left:
         node = left.pop()

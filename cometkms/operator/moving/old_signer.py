@@ -1,8 +1,10 @@
-"""What another signer's files say: its key, if it is there, how far it has signed, and why that may not be all.
+"""What another signer's files say: its key, if it is there, how far it has signed, and
+why that may not be all.
 
-An import believes nothing that the old program itself would not read: the paths are resolved as that program resolves them, and a
-configuration that is not understood, or that leads to where nobody can say from here, is refused. What else lies beside it and says
-more (`seen`), or says that the key was in use (`in_use`), is held against the states and never passed over.
+An import believes nothing that the old program itself would not read: the paths are resolved as
+that program resolves them, and a configuration that is not understood, or that leads to where
+nobody can say from here, is refused. What else lies beside it and says more (`seen`), or says that
+the key was in use (`in_use`), is held against the states and never passed over.
 """
 
 import os
@@ -25,9 +27,13 @@ _SEEN_MOST: Final = 64  # files beside the state that are looked at: an honest h
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Where to look. `paths`: homes of the signer's nodes. `key_file`, `state_files`: instead of, or beside, what is found there.
+    """Where to look.
 
-    `typed`: the operator has said how far the key has signed, so a state that is missing is no reason to stop.
+    `paths`: homes of the signer's nodes. `key_file`, `state_files`: instead of, or beside, what is
+    found there.
+
+    `typed`: the operator has said how far the key has signed, so a state that is missing is no
+    reason to stop.
     """
 
     paths: tuple[Path, ...]
@@ -40,7 +46,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class OldState:
-    """One state file, or what else shows a place: a file of the node's, the address of its RPC. `what`: of a thing that is no state file."""
+    """One state file, or what else shows a place: a file of the node's, the address of its RPC.
+
+    `what`: of a thing that is no state file.
+    """
 
     path: Path | str
     mark: Watermark
@@ -49,11 +58,14 @@ class OldState:
 
 @dataclass(frozen=True, slots=True)
 class OldSigner:
-    """`key`: to be wiped by who asked. `public_key`: known even where the key is not. `states`: what the old program itself reads.
+    """`key`: to be wiped by who asked.
 
-    `doubts`: why the states may not show everything that was signed, each with its cure. `off`: what must be off before.
-    `seen`: what else lies there and names a place. `in_use`: what says that the key has signed, without saying how far.
-    `identity_path`: the key that the old signer showed to the validator, in node_key.json's form.
+    `public_key`: known even where the key is not. `states`: what the old program itself reads.
+
+    `doubts`: why the states may not show everything that was signed, each with its cure. `off`:
+    what must be off before. `seen`: what else lies there and names a place. `in_use`: what says
+    that the key has signed, without saying how far. `identity_path`: the key that the old signer
+    showed to the validator, in node_key.json's form.
     """
 
     key: KeyMaterial | None
@@ -87,7 +99,10 @@ def first_file(candidates: Sequence[Path], missing: type[OperatorError], what: s
 
 
 def load_state(path: Path, decode: Callable[[bytes], Watermark]) -> OldState:
-    """A state file in whatever form. `decode` raises ValueError. Raises: StateError naming the file."""
+    """A state file in whatever form.
+
+    `decode` raises ValueError. Raises: StateError naming the file.
+    """
     data = _bounded(path, STATE_FILE_MAX_BYTES, "state")
     try:
         return OldState(path, decode(data))
@@ -100,7 +115,10 @@ def load_state(path: Path, decode: Callable[[bytes], Watermark]) -> OldState:
 
 
 def load_states(paths: Iterable[Path], typed: bool, decode: Callable[[bytes], Watermark]) -> tuple[OldState, ...]:
-    """Those that are there; one that is missing stops the import, unless a height was typed. Raises: StateError."""
+    """Those that are there; one that is missing stops the import, unless a height was typed.
+
+    Raises: StateError.
+    """
     return tuple(load_state(path, decode) for path in paths if not (typed and is_missing(path)))
 
 
@@ -112,7 +130,10 @@ def is_missing(path: Path) -> bool:
 def seen_states(
     folders: Iterable[Path], patterns: Sequence[str], used: Iterable[Path], decode: Callable[[bytes], Watermark]
 ) -> tuple[OldState, ...]:
-    """Other states that lie beside the ones in use: copies, backups, leftovers. What is none is passed over."""
+    """Other states that lie beside the ones in use: copies, backups, leftovers.
+
+    What is none is passed over.
+    """
     known = {_real(path) for path in used}
     found: list[OldState] = []
     looked = 0
@@ -151,7 +172,10 @@ def highest(states: Iterable[OldState]) -> HRS:
 
 
 def load_config(path: Path, parse: Callable[[str], object]) -> dict[str, object]:
-    """A configuration file, a table. `parse` raises ValueError. Raises: ConfigError naming the file."""
+    """A configuration file, a table.
+
+    `parse` raises ValueError. Raises: ConfigError naming the file.
+    """
     data = _bounded(path, CONFIG_MAX_BYTES, "configuration")
     try:
         document = parse(data.decode())
@@ -186,7 +210,10 @@ def tables(path: Path, table: Mapping[str, object], name: str) -> list[dict[str,
 
 
 def text(path: Path, table: Mapping[str, object], name: str) -> str | None:
-    """A string that may be absent. Raises: ConfigError for anything else, the empty string included."""
+    """A string that may be absent.
+
+    Raises: ConfigError for anything else, the empty string included.
+    """
     value = table.get(name)
     if value is None:
         return None
@@ -204,7 +231,9 @@ def texts(path: Path, table: Mapping[str, object], name: str) -> list[str]:
 
 
 def joined(root: Path, value: str) -> Path:
-    """Go's filepath.Join after filepath.IsAbs: an absolute path as it is, another one below `root` with its dots resolved as text."""
+    """Go's filepath.Join after filepath.IsAbs: an absolute path as it is, another one below `root`
+    with its dots resolved as text.
+    """
     return Path(value) if value.startswith("/") else Path(os.path.normpath(f"{root}/{value}"))
 
 
@@ -219,7 +248,10 @@ def same_key(path: Path, found: bytes, expected: bytes | None) -> bytes:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return what a key's file holds. Raises: KeyFileError naming the file, also where others can read it."""
+    """Return what a key's file holds.
+
+    Raises: KeyFileError naming the file, also where others can read it.
+    """
     try:
         mode = path.stat().st_mode
         if mode & 0o077:

@@ -1,14 +1,19 @@
-"""tmkms: tmkms.toml, a softsign key, and its state (src/keyring/providers/softsign.rs, src/chain/state.rs, src/privval.rs).
+"""tmkms: tmkms.toml, a softsign key, and its state (src/keyring/providers/softsign.rs,
+src/chain/state.rs, src/privval.rs).
 
-    secrets/CHAIN-consensus.key   base64 of the 32-byte seed; or, with key_format = "json", CometBFT's key file
-    state/CHAIN-consensus.json    {"height": "5", "round": "1", "step": 2, "block_id": {"hash": …, "parts": {"total": 1, "hash": …}}}
+    secrets/CHAIN-consensus.key   base64 of the 32-byte seed; or, with key_format = "json",
+                                  CometBFT's key file
+    state/CHAIN-consensus.json    {"height": "5", "round": "1", "step": 2, "block_id": {"hash": …,
+                                  "parts": {"total": 1, "hash": …}}}
 
-tmkms takes a relative state_file and path, and the default of an absent state_file (CHAIN_priv_validator_state.json), from its working
-directory, which is not known here (src/chain.rs): they are asked for, never looked for beside tmkms.toml.
+tmkms takes a relative state_file and path, and the default of an absent state_file
+(CHAIN_priv_validator_state.json), from its working directory, which is not known here
+(src/chain.rs): they are asked for, never looked for beside tmkms.toml.
 
-Its steps are 0, 1, 2 for proposal, prevote, precommit since v0.13; before that 3 was a proposal and 6 either vote. It keeps the
-block id, not the bytes, so a place that comes from there is burnt. At its last place it signs again whatever has the same block
-id, with another timestamp too; so a place goes out with a block id that no block has, and nothing is signed there a second time.
+Its steps are 0, 1, 2 for proposal, prevote, precommit since v0.13; before that 3 was a proposal and
+6 either vote. It keeps the block id, not the bytes, so a place that comes from there is burnt. At
+its last place it signs again whatever has the same block id, with another timestamp too; so a place
+goes out with a block id that no block has, and nothing is signed there a second time.
 """
 
 import base64
@@ -65,7 +70,10 @@ _NO_SYNC: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a chain's files are, by tmkms.toml. `key_path` None: the key is in a device. Relative paths begin at a directory that is not known."""
+    """Where a chain's files are, by tmkms.toml.
+
+    `key_path` None: the key is in a device. Relative paths begin at a directory that is not known.
+    """
 
     config_path: Path
     key_path: Path | None
@@ -74,7 +82,9 @@ class Layout:
     hooked: bool = False
 
     def refuse_relative(self, *, key: bool, state: bool, cure: str) -> None:
-        """Raises: ConfigError for a path of the wanted ones that begins at tmkms's working directory."""
+        """Raises: ConfigError for a path of the wanted ones that begins at tmkms's
+        working directory.
+        """
         if state and not self.state_path.is_absolute():
             raise ConfigError(
                 f"{self.config_path}: the state is {self.state_path}, relative to tmkms's working directory, which is not known here (look at its unit); "
@@ -140,7 +150,10 @@ def _seen(layout: Layout, chain_id: str, used: tuple[Path, ...], key_path: Path 
 
 
 def layout_of(path: Path, chain_id: str) -> Layout:
-    """What tmkms.toml says of a chain; relative paths stay relative. Raises: ConfigError, StateError."""
+    """What tmkms.toml says of a chain; relative paths stay relative.
+
+    Raises: ConfigError, StateError.
+    """
     file = path / CONFIG_NAME if path.is_dir() else path
     config = load_config(file, tomllib.loads)
     only_keys(file, "it", config, ("chain", "providers", "validator", "tx_signer"))
@@ -159,7 +172,10 @@ def layout_of(path: Path, chain_id: str) -> Layout:
 
 
 def _softsign(file: Path, config: dict[str, object], chain_id: str) -> tuple[Path | None, bool]:
-    """The chain's consensus key and whether it is json; None where a device holds it. Raises: ConfigError."""
+    """The chain's consensus key and whether it is json; None where a device holds it.
+
+    Raises: ConfigError.
+    """
     providers = config.get("providers", {})
     if not isinstance(providers, dict):
         raise not_understood(file, "its providers are no table")
@@ -276,7 +292,10 @@ def load_mark(path: Path) -> Watermark:
 
 
 def _has_block(value: object) -> bool:
-    """Whether a block id is there; its default says none. Raises: ValueError for what is no block id."""
+    """Whether a block id is there; its default says none.
+
+    Raises: ValueError for what is no block id.
+    """
     if value is None:
         return False
     if not isinstance(value, dict) or not isinstance(value.get("hash", ""), str):

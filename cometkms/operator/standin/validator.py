@@ -109,7 +109,8 @@ class StandIn:
             if link.ended and not self._turn.locked():
                 self._drop("the signer closed the connection")
             elif time.monotonic() > ping_at:
-                with contextlib.suppress(EOFError, OSError, TimeoutError, ProtocolError):  # ask() has noted it
+                # ask() has noted it
+                with contextlib.suppress(EOFError, OSError, TimeoutError, ProtocolError):
                     await self.ask(Message(Kind.PING_REQUEST))
                 ping_at = time.monotonic() + PING_INTERVAL_S
 

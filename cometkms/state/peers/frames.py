@@ -1,9 +1,11 @@
-"""What two members say to each other once each knows who the other is: frames over one sealed stream. No loop, no clock.
+"""What two members say to each other once each knows who the other is: frames over one sealed
+stream. No loop, no clock.
 
-A frame is its length (4 bytes, little-endian, of what follows), its type (1 byte) and its payload. What a frame means is not known here.
-The stream's owner calls receive() when the socket is readable; what the socket does not take waits in the stream's outbox
-(net/outbox.py). link.py does that on a real network and the simulation on its own, so the order of what the fast path and the general
-path send is kept by one piece of code.
+A frame is its length (4 bytes, little-endian, of what follows), its type (1 byte) and its payload.
+What a frame means is not known here. The stream's owner calls receive() when the socket is
+readable; what the socket does not take waits in the stream's outbox (net/outbox.py). link.py does
+that on a real network and the simulation on its own, so the order of what the fast path and the
+general path send is kept by one piece of code.
 """
 
 import struct
@@ -67,16 +69,22 @@ class FrameReader:
 
 
 class StreamSocket(Sink, Protocol):
-    """Offer as much of a non-blocking socket as a stream needs; each raises BlockingIOError, InterruptedError and OSError as a socket does."""
+    """Offer as much of a non-blocking socket as a stream needs; each raises BlockingIOError,
+    InterruptedError and OSError as a socket does.
+    """
 
     def recv_into(self, buffer: bytearray, /) -> int: ...
 
 
 class Stream:
-    """The frames of one connection whose handshake is done, and the sealed bytes that its socket did not take yet."""
+    """The frames of one connection whose handshake is done, and the sealed bytes that its socket
+    did not take yet.
+    """
 
     def __init__(self, connection: StreamSocket, frames: Frames, leftover: bytes, outbox: Unsent | None = None) -> None:
-        """`leftover`: decrypted bytes that came behind the handshake; `outbox`: of this connection, where it has a loop."""
+        """`leftover`: decrypted bytes that came behind the handshake; `outbox`: of this connection,
+        where it has a loop.
+        """
         self._connection = connection
         self.frames = frames
         self.reader = FrameReader(PEER_HELLO_MAX_BYTES)
@@ -92,7 +100,8 @@ class Stream:
     def receive(self, inbox: bytearray) -> bool:
         """Receive once; the reader then has what is not the lane's. Whether there is any of that.
 
-        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError, ProtocolError; StoreFailure.
+        Raises: BlockingIOError when nothing had arrived, EOFError at the stream's end, OSError,
+        ProtocolError; StoreFailure.
         """
         lane = self.lane
         if lane is None:
@@ -109,5 +118,8 @@ class Stream:
         return bool(data)
 
     def write(self, kind: FrameType, payload: bytes) -> bool:
-        """Send a frame, or keep in the outbox what the socket does not take of it. False and raises: as the outbox's write()."""
+        """Send a frame, or keep in the outbox what the socket does not take of it.
+
+        False and raises: as the outbox's write().
+        """
         return self.outbox.write(self.frames.seal(HEAD.pack(1 + len(payload), kind) + payload))

@@ -1,7 +1,8 @@
 """One connection to a member whose identity is proven: hellos, then frames until it is closed.
 
-Nothing but the table below changes what a link is; a frame that it does not have in the link's state breaks the protocol. What a frame
-of data means is not known here, and neither is which of a member's connections counts: network.py knows that.
+Nothing but the table below changes what a link is; a frame that it does not have in the link's
+state breaks the protocol. What a frame of data means is not known here, and neither is which of a
+member's connections counts: network.py knows that.
 """
 
 import asyncio
@@ -142,7 +143,11 @@ class PeerLink(Stream):
         return self.established
 
     def say(self, kind: FrameType, payload: bytes) -> bool:
-        """Send a frame. False: nobody reads it, and the link is closed out of the sender's stack, which does not expect to be called back."""
+        """Send a frame.
+
+        False: nobody reads it, and the link is closed out of the sender's stack, which does not
+        expect to be called back.
+        """
         if not self.open or not self.write(kind, payload):
             return False
         if len(self.outbox) > PEER_OUTBOX_MAX_BYTES:
@@ -151,7 +156,10 @@ class PeerLink(Stream):
         return True
 
     def beat(self, now: float) -> None:
-        """Ask for a sign of life, or close the link when there was none for too long. `now`: monotonic seconds."""
+        """Ask for a sign of life, or close the link when there was none for too long.
+
+        `now`: monotonic seconds.
+        """
         if now - self.heard_at > PEER_SILENT_S:
             self._counters["silent"] += 1
             self.close(Why(PeerCode.SILENT, f"silent for {PEER_SILENT_S:g} s"))
@@ -254,9 +262,11 @@ class PeerLink(Stream):
 
 
 def judge_pong(sent_ns: int, its_unix_ns: int, *, monotonic_ns: int, unix_ns: int) -> tuple[float, float]:
-    """Return the round trip in microseconds, and by how many milliseconds the answerer's wall clock is ahead of this node's.
+    """Return the round trip in microseconds, and by how many milliseconds the answerer's wall clock
+    is ahead of this node's.
 
-    `sent_ns`: this node's monotonic clock at the ping. As in NTP, the other clock was read in the middle of the round trip.
+    `sent_ns`: this node's monotonic clock at the ping. As in NTP, the other clock was read in the
+    middle of the round trip.
     """
     round_trip_ns = max(0, monotonic_ns - sent_ns)
     ahead_ns = its_unix_ns - (unix_ns - round_trip_ns // 2)

@@ -1,9 +1,11 @@
-"""The peers' channel: one authenticated, encrypted connection per pair of nodes (PROTOCOL §2 with pinned identities).
+"""The peers' channel: one authenticated, encrypted connection per pair of nodes (PROTOCOL §2 with
+pinned identities).
 
     dial / accept ─▶ handshake ─▶ hello ⇄ ─▶ ok ⇄ ─▶ frames … ─▶ closed ─▶ dial again
 
-The node with the larger id dials (here), the other accepts (port.py); handshake.py proves who it is, link.py moves the frames of one
-connection (frames.py). Here is what is kept of each member over its connections, and which of them counts.
+The node with the larger id dials (here), the other accepts (port.py); handshake.py proves who it
+is, link.py moves the frames of one connection (frames.py). Here is what is kept of each member over
+its connections, and which of them counts.
 """
 
 import asyncio
@@ -49,11 +51,17 @@ class PeerEvents(Protocol):
         ...
 
     def on_hello(self, peer: str, payload: bytes, address: str) -> str | None:
-        """Return None, or why the peer is refused: it is told, both sides log it. Raises: ProtocolError."""
+        """Return None, or why the peer is refused: it is told, both sides log it.
+
+        Raises: ProtocolError.
+        """
         ...
 
     def on_stranger(self, public_key: bytes, payload: bytes, address: str) -> str | None:
-        """The hello of an identity that is no peer's: why it is refused, if it is told at all. Raises: ProtocolError."""
+        """The hello of an identity that is no peer's: why it is refused, if it is told at all.
+
+        Raises: ProtocolError.
+        """
         ...
 
     def on_connected(self, peer: str) -> None:
@@ -75,7 +83,8 @@ class _Peer:
 
     target: PeerTarget
     link: PeerLink | None = None
-    greeting: list[PeerLink] = field(default_factory=list)  # whose hellos are not both accepted, the oldest first
+    # whose hellos are not both accepted, the oldest first
+    greeting: list[PeerLink] = field(default_factory=list)
     state: PeerState = PeerState.WAITING
     since: float = 0.0  # unix time, of the state
     last_contact: float = 0.0  # unix time
@@ -85,7 +94,8 @@ class _Peer:
     frames_in: int = 0
     frames_out: int = 0
     last_error: str = ""
-    refused_at: float = 0.0  # unix time: when one of the two last refused the other, whatever connection is there
+    # unix time: when one of the two last refused the other, whatever connection is there
+    refused_at: float = 0.0
 
     def enter(self, state: PeerState) -> None:
         """Note when a state began."""
@@ -126,7 +136,8 @@ class PeerNetwork:
         make_lane: Callable[[str, Frames, int], Lane | None] = lambda *_: None,
         max_segment: int = 0,
     ) -> None:
-        """`make_lane`: makes what handles a peer's plain messages as they arrive, given its id, ciphers and descriptor.
+        """`make_lane`: makes what handles a peer's plain messages as they arrive, given its id,
+        ciphers and descriptor.
 
         `max_segment`: bytes of data in one packet at most, 0: what the interface takes.
         """
@@ -288,7 +299,8 @@ class PeerNetwork:
             log=self._log,
         )
         peer.greeting.append(link)
-        if len(peer.greeting) > PEER_GREETINGS_MAX:  # a member that opens one after the other uses up no descriptors
+        # a member that opens one after the other uses up no descriptors
+        if len(peer.greeting) > PEER_GREETINGS_MAX:
             self._counters["half_open_dropped"] += 1
             peer.greeting[0].close("it said no hello before newer connections came")
         peer.enter(PeerState.HELLO if peer.link is None else peer.state)
@@ -301,7 +313,9 @@ class PeerNetwork:
         return self._events.on_hello(link.peer, payload, link.address)
 
     def on_established(self, link: PeerLink) -> None:
-        """A newer connection takes the place of an older one: the peer is one process, and knows which it uses."""
+        """A newer connection takes the place of an older one: the peer is one process, and knows
+        which it uses.
+        """
         peer = self._peers[link.peer]
         if peer.link is not None:
             peer.link.close("superseded by a newer connection")

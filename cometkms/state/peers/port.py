@@ -1,7 +1,7 @@
 """The peers' port: who connects proves a member's identity, or learns nothing and is forgotten.
 
-Nothing is parsed before the handshake proved the other end's identity but the handshake itself: small bounded reads, a deadline, a cap on
-half-open connections.
+Nothing is parsed before the handshake proved the other end's identity but the handshake itself:
+small bounded reads, a deadline, a cap on half-open connections.
 """
 
 import asyncio
@@ -45,7 +45,9 @@ class PeerPort:
         counters: dict[str, int],
         log: Logger,
     ) -> None:
-        """`members`: ids by public key; `greet` takes a member's connection over; `on_stranger`: PeerEvents'; `spawn` runs a task."""
+        """`members`: ids by public key; `greet` takes a member's connection over; `on_stranger`:
+        PeerEvents'; `spawn` runs a task.
+        """
         self._core = core
         self._identity = identity
         self._members = members
@@ -131,7 +133,9 @@ class PeerPort:
             task.add_done_callback(lambda done: self._half_open.pop(done, None))
 
     def _make_room(self) -> None:
-        """The oldest half-open connection goes: a real peer is through within milliseconds, a flood is not."""
+        """The oldest half-open connection goes: a real peer is through within
+        milliseconds, a flood is not.
+        """
         while len(self._half_open) >= PEER_HALF_OPEN_MAX:
             task = next(iter(self._half_open))
             del self._half_open[task]
@@ -165,7 +169,11 @@ class PeerPort:
         await self._greet(name, connection, handshake, address)
 
     async def _hear_stranger(self, connection: socket.socket, handshake: Handshake, address: str) -> str:
-        """Say who it is. One that holds the cluster's secret is told why it is refused, so that both sides can say it; others hear nothing."""
+        """Say who it is.
+
+        One that holds the cluster's secret is told why it is refused, so that both sides can say
+        it; others hear nothing.
+        """
         identity = handshake.remote_identity
         unknown = f"identity {identity.hex()[:16]} is no member: another validator key or cluster.key"
         reader = FrameReader(PEER_HELLO_MAX_BYTES)

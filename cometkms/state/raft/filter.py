@@ -1,4 +1,5 @@
-"""What stands between the network and pysyncobj: every message, both ways (research: the audit's S01 to S27). No private attribute.
+"""What stands between the network and pysyncobj: every message, both ways (research: the audit's
+S01 to S27). No private attribute.
 
 | message           | let in only                                                                                              |
 |-------------------|----------------------------------------------------------------------------------------------------------|
@@ -13,10 +14,11 @@
 | timeout_now       | from this term's leader                                                                                  |
 | x_newer_term      | adopts the term, grants nothing: a deposed leader learns that it is one                                  |
 
-A node that lost its journal votes and acks like any other (rule 12). What that costs: entries that were committed with its ack may
-be missing from the next leader's log. They are hints. A node that had committed them sees the contradiction here, also where the leader's
-log ends before them, and its log begins anew in place: term, vote and the state machine stay what they are, so a leader that lies gains
-nothing by it.
+A node that lost its journal votes and acks like any other (rule 12). What that costs: entries that
+were committed with its ack may be missing from the next leader's log. They are hints. A node that
+had committed them sees the contradiction here, also where the leader's log ends before them, and
+its log begins anew in place: term, vote and the state machine stay what they are, so a leader that
+lies gains nothing by it.
 """
 
 from collections.abc import Callable
@@ -40,7 +42,9 @@ class UnbelievedError(Exception):
 
 
 class RaftFilter:
-    """`inbound` gives the message for the library (or None) and the replies; `outbound` the message to send (or None)."""
+    """`inbound` gives the message for the library (or None) and the replies; `outbound` the message
+    to send (or None).
+    """
 
     def __init__(
         self,
@@ -50,8 +54,10 @@ class RaftFilter:
         members: tuple[str, ...],
         unix_s: Callable[[], float],
     ) -> None:
-        """`sticky_s`: how long a vote is refused after the leader was heard (Raft's dissertation, 4.2.3). `members`: all of them.
-        `unix_s`: the calendar's seconds, by which the ceilings grow."""
+        """`sticky_s`: how long a vote is refused after the leader was heard (Raft's
+        dissertation, 4.2.3). `members`: all of them. `unix_s`: the calendar's seconds,
+        by which the ceilings grow.
+        """
         self._journal = journal
         self._clock = clock
         self._unix_s = unix_s
@@ -64,7 +70,8 @@ class RaftFilter:
         self.leader_heard_at = -1e9  # by the clock
         self.leader_said_at = -1e9  # in its own words: promises that it asked for do not count
         self._in_snapshot = False
-        self._anew = False  # the log began anew, and no leader has filled it since: what was acked before is no more
+        # the log began anew, and no leader has filled it since: what was acked before is no more
+        self._anew = False
         self._waiting_vote: tuple[str, Message, float] | None = None
         self.transferring = False  # the vote that is asked next was wished by the leader
 
@@ -77,7 +84,9 @@ class RaftFilter:
         return self._acked.get((term, peer), 0)
 
     def forget_acks(self, peer: str) -> None:
-        """Its connection is a new one, and so may be its journal: what it says next is believed, not what it held before."""
+        """Its connection is a new one, and so may be its journal: what it says next is believed,
+        not what it held before.
+        """
         self._acked = {key: index for key, index in self._acked.items() if key[1] != peer}
 
     def begin_anew(self) -> None:
@@ -86,7 +95,9 @@ class RaftFilter:
 
     @property
     def leader_heard_s(self) -> float:
-        """Seconds since a leader's append_entries was last heard; endless once its connection closed."""
+        """Seconds since a leader's append_entries was last heard; endless once its
+        connection closed.
+        """
         return self._clock() - self.leader_heard_at
 
     def hear_leader(self) -> None:
@@ -95,7 +106,10 @@ class RaftFilter:
         self._waiting_vote = None
 
     def leader_gone(self) -> tuple[str, Message] | None:
-        """The leader's connection closed: votes are free again. A vote refused a moment ago is to be asked again."""
+        """The leader's connection closed: votes are free again.
+
+        A vote refused a moment ago is to be asked again.
+        """
         self.leader_heard_at = self.leader_said_at = -1e9
         waiting, self._waiting_vote = self._waiting_vote, None
         if waiting is None or self._clock() - waiting[2] > self._sticky_s:
@@ -136,7 +150,10 @@ class RaftFilter:
     def inbound(
         self, src: str, message: Message, *, term: int, commit: int, leading: bool
     ) -> tuple[Message | None, list[Message]]:
-        """`term`, `commit`, `leading`: the library's own. Raises: UnbelievedError, ContradictionError, ProtocolError."""
+        """`term`, `commit`, `leading`: the library's own.
+
+        Raises: UnbelievedError, ContradictionError, ProtocolError.
+        """
         self._in_snapshot = False
         why = unbelieved(src, message, self._ranks, self._unix_s())
         if why:
@@ -225,7 +242,8 @@ class RaftFilter:
             if before <= commit and journal.term_at(before) is not None:
                 raise ContradictionError(f"the leader disagrees at {before}, below the commit index {commit}")
             verified = self._verified.get(term, 0)
-            wanted = min(max(commit, verified), journal[-1][1]) + 1  # all that is committed agrees with any leader
+            # all that is committed agrees with any leader
+            wanted = min(max(commit, verified), journal[-1][1]) + 1
             if journal[0][1] >= wanted:
                 wanted, verified = journal[0][1] + 1, 0
             success = verified > 0 and wanted == verified + 1
@@ -248,7 +266,8 @@ class RaftFilter:
                     "prevLogTerm": before_term,
                     "entries": [],
                 }, []
-            # The log is longer than this message covers: its effect is a heartbeat's, and what it verified is acked here.
+            # The log is longer than this message covers: its effect is a heartbeat's, and what it
+            # verified is acked here.
             self._verified[term] = max(self._verified.get(term, 0), before)
             ack = {
                 "type": "next_node_idx",

@@ -1,16 +1,19 @@
-"""Raft's journal: append-only, checksummed, preallocated; one write and one fdatasync before any byte leaves the node.
+"""Raft's journal: append-only, checksummed, preallocated; one write and one fdatasync before any
+byte leaves the node.
 
     record   length 4 | BLAKE2b-64 of what follows 8 | msgpack: [kind, …]
 
     "S" snapshot: the two entries at its end and the state machine   first of a file that was compacted
     "A" entry: command, index, term        "T" the log ends before this index        "M" term, vote
     "F" format: of another version; without it, 1                       first of all
-    "P" its member may have led in terms that it does not know of: it is new, or may be an old copy (rule 12)
+    "P" its member may have led in terms that it does not know of: it is new, or may be an old copy
+        (rule 12)
     "L" it has led since, or is its member's first
 
-Term and vote stand in the same file as the log. A compaction makes a new file beside it, synced, then renamed. Behind the last
-record there are zeros; anything else there is a torn write or decay, which cannot be told apart: the journal is then not
-trusted, and the node goes on as one that lost it.
+Term and vote stand in the same file as the log. A compaction makes a new file beside
+it, synced, then renamed. Behind the last record there are zeros; anything else there is
+a torn write or decay, which cannot be told apart: the journal is then not trusted, and
+the node goes on as one that lost it.
 """
 
 import contextlib
@@ -62,10 +65,16 @@ def _sum(data: bytes) -> bytes:
 
 
 class Journal:
-    """What pysyncobj asks of a journal (its Journal class), and sync(). Nothing is durable before sync()."""
+    """What pysyncobj asks of a journal (its Journal class), and sync().
+
+    Nothing is durable before sync().
+    """
 
     def __init__(self, path: Path, disk: Disk | None = None) -> None:
-        """Open or make it. Raises: StoreFailure; FormatError for another version's, which stays as it is."""
+        """Open or make it.
+
+        Raises: StoreFailure; FormatError for another version's, which stays as it is.
+        """
         self.path = path
         self.term = 0
         self.voted_for: str | None = None
@@ -205,19 +214,28 @@ class Journal:
         self._buffer.clear()
 
     def settle(self) -> None:
-        """From now on this journal knows every term in which its node led (rule 12). Durable on return. Raises: StoreFailure."""
+        """From now on this journal knows every term in which its node led (rule 12).
+
+        Durable on return. Raises: StoreFailure.
+        """
         self.pending = False
         self._append("L", 0, 0, 0)
         self.sync()
 
     def doubt(self) -> None:
-        """From now on, until its node leads again, it is as a journal that was lost (rule 12). Durable on return. Raises: StoreFailure."""
+        """From now on, until its node leads again, it is as a journal that was lost (rule 12).
+
+        Durable on return. Raises: StoreFailure.
+        """
         self.pending = True
         self._append("P")
         self.sync()
 
     def compact(self, first: Entry, second: Entry, state: Mapping[bytes, Watermark], tail: list[Entry]) -> None:
-        """A new file that begins with the snapshot; `tail` follows it. Durable on return. Raises: StoreFailure."""
+        """A new file that begins with the snapshot; `tail` follows it.
+
+        Durable on return. Raises: StoreFailure.
+        """
         self.sync()
         self._buffer.clear()
         self._append("S", first, second, pack_state(state))
@@ -228,7 +246,9 @@ class Journal:
         self.snapshot = dict(state)
 
     def begin_anew(self) -> None:
-        """No entry and no snapshot any more; term, vote, and what is known of earlier journals stay. Durable on return. Raises: StoreFailure."""
+        """No entry and no snapshot any more; term, vote, and what is known of earlier journals
+        stay. Durable on return. Raises: StoreFailure.
+        """
         self.sync()
         self._replace()
         self._entries, self.snapshot, self.staged, self._installing, self._commit = [], None, None, None, 1
@@ -250,7 +270,9 @@ class Journal:
     # --- what pysyncobj calls ---
 
     def add(self, command: bytes, index: int, term: int) -> None:
-        """One entry; after clear(), the first two are a snapshot's end, installed with it as one step."""
+        """One entry; after clear(), the first two are a snapshot's end, installed with
+        it as one step.
+        """
         entry = (bytes(command), index, term)
         if self._installing is None:
             self._entries.append(entry)
@@ -267,7 +289,9 @@ class Journal:
             self.staged = None
 
     def clear(self) -> None:
-        """The first half of installing a snapshot: nothing is written before its two entries are there."""
+        """The first half of installing a snapshot: nothing is written before its two
+        entries are there.
+        """
         self._installing = self._entries
         self._entries = []
 

@@ -1,13 +1,18 @@
-"""RaftLog: pysyncobj behind its filter and over its journal. Sans-I/O: bytes and time go in, bytes and events come out.
+"""RaftLog: pysyncobj behind its filter and over its journal.
+
+Sans-I/O: bytes and time go in, bytes and events come out.
 
     bytes in ─▶ wire.decode ─▶ filter ─▶ pysyncobj ─▶ filter ─▶ outgoing ─▶ journal.sync() ─▶ bytes out
 
-Nothing leaves before it is durable: what the library sends within one call is kept, the journal synced once, then sent.
+Nothing leaves before it is durable: what the library sends within one call is kept, the journal
+synced once, then sent.
 
-Terms belong to members (rule 12): of N members the one with rank R stands for election only in terms that leave the remainder R when
-they are divided by N. So two members never lead in one term, whatever any journal forgot. A member whose journal is new, or whose store
-takes the place of an earlier one (a whole old home may have been put back, journal and all), may itself have led in terms that the journal
-does not know of: until it leads again it stands in terms far above what it sees, at a random distance.
+Terms belong to members (rule 12): of N members the one with rank R stands for election only in
+terms that leave the remainder R when they are divided by N. So two members never lead in one term,
+whatever any journal forgot. A member whose journal is new, or whose store takes the place of an
+earlier one (a whole old home may have been put back, journal and all), may itself have led in terms
+that the journal does not know of: until it leads again it stands in terms far above what it sees,
+at a random distance.
 """
 
 import random
@@ -42,18 +47,17 @@ _COMPACT_ENTRIES: Final = 5000
 _COMPACT_BYTES: Final = 8 << 20  # terms and votes count too
 _NEVER: Final = 10**9
 _STAGGER_FIRST_S: Final = 0.002  # so that the others have seen the connection close too
-_SILENT_S: Final = (
-    2 * HEARTBEAT_S
-)  # a member that was heard is looked for after so long, a leader that was not every HEARTBEAT_S
+# a member that was heard is looked for after so long, a leader that was not every HEARTBEAT_S
+_SILENT_S: Final = 2 * HEARTBEAT_S
 _STOOD_STILL_S: Final = HEARTBEAT_S  # a tick that comes so much later than it was due
-#: Marks of one row, committed at once, that are verified in vain before the rest of them is let go of: a signature may cost three
-#: milliseconds, and a log holds thousands.
+#: Marks of one row, committed at once, that are verified in vain before the rest of them is let go
+#: of: a signature may cost three milliseconds, and a log holds thousands.
 _FALSE_MARKS_MAX: Final = 8
 _TRANSFER_WAIT_S: Final = 0.3  # how long the one that was asked to take over has for it, before another is asked …
-_TRANSFER_S: Final = (
-    3.0  # … and how long anybody is: well below the five seconds for which an operator's order is waited for
-)
-_LEAP_BITS: Final = 32  # how far: two leaps meet with this probability, and a term has room for 2**30 of them
+# … and how long anybody is: well below the five seconds for which an operator's order is waited for
+_TRANSFER_S: Final = 3.0
+# how far: two leaps meet with this probability, and a term has room for 2**30 of them
+_LEAP_BITS: Final = 32
 
 
 class RaftEvents(Protocol):
@@ -64,7 +68,10 @@ class RaftEvents(Protocol):
         ...
 
     def verifies(self, key: bytes, mark: Watermark) -> bool:
-        """Whether the mark is a true signature of the row with that key; nothing else is believed. Never raises."""
+        """Whether the mark is a true signature of the row with that key; nothing else is believed.
+
+        Never raises.
+        """
         ...
 
     def on_applied(self, key: bytes, mark: Watermark) -> None:
@@ -107,7 +114,10 @@ class _Bridge(Transport):  # type: ignore[misc]
 
 
 class _Replica(SyncObj):  # type: ignore[misc]
-    """The replicated state machine: per key the last sign state, only ever higher. Its methods never raise."""
+    """The replicated state machine: per key the last sign state, only ever higher.
+
+    Its methods never raise.
+    """
 
     def __init__(self, log: "RaftLog", *args: Any, **kwargs: Any) -> None:
         self._raft_log = log
@@ -120,7 +130,10 @@ class _Replica(SyncObj):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class _Transfer:
-    """A handover under way. `able`: who may take over, the first choice first. `asked`: who was told to, last at `asked_at`."""
+    """A handover under way.
+
+    `able`: who may take over, the first choice first. `asked`: who was told to, last at `asked_at`.
+    """
 
     able: tuple[str, ...]
     until: float
@@ -129,7 +142,10 @@ class _Transfer:
 
 
 class _Facts(NamedTuple):
-    """Where the log stands. `leader`: the library's word. `last`, `commit`, `applied`: indices of entries."""
+    """Where the log stands.
+
+    `leader`: the library's word. `last`, `commit`, `applied`: indices of entries.
+    """
 
     term: int
     leader: str | None
@@ -141,9 +157,11 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    """A heartbeat, or an answer to one, that changed nothing: the same bytes, while the `facts` are the same, change nothing again.
+    """A heartbeat, or an answer to one, that changed nothing: the same bytes, while the `facts` are
+    the same, change nothing again.
 
-    `answer`: what was sent back, as bytes; None for an answer, and for a heartbeat of this node's own.
+    `answer`: what was sent back, as bytes; None for an answer, and for a heartbeat of
+    this node's own.
     """
 
     payload: bytes
@@ -153,10 +171,14 @@ class _Beat:
 
 @dataclass(slots=True)
 class _Quiet:
-    """What was taken in without the library, and what it has to be told of it. Times by the log's clock."""
+    """What was taken in without the library, and what it has to be told of it.
+
+    Times by the log's clock.
+    """
 
     beats: dict[str, _Beat] = field(default_factory=dict)  # the last one of each connected peer
-    said: dict[str, _Beat] = field(default_factory=dict)  # the heartbeat that this leader's library sent last to each
+    # the heartbeat that this leader's library sent last to each
+    said: dict[str, _Beat] = field(default_factory=dict)
     again: dict[str, float] = field(default_factory=dict)  # when an answer came again
     told: dict[str, float] = field(
         default_factory=dict
@@ -188,8 +210,9 @@ class RaftLog:
         flow: Callable[[str], Flow] = lambda _peer: NO_FLOW,
         unix_s: Callable[[], float] = time.time,
     ) -> None:
-        """`clock`: monotonic seconds. `unix_s`: the calendar's. `kick`: ask for a tick() soon. `ttl_s`: how long a leader may lead unheard.
-        `round_trip_s`: to a connected member, as last measured. `flow`: what promises have said of it.
+        """`clock`: monotonic seconds. `unix_s`: the calendar's. `kick`: ask for a tick() soon.
+        `ttl_s`: how long a leader may lead unheard. `round_trip_s`: to a connected member, as last
+        measured. `flow`: what promises have said of it.
 
         Raises: StoreFailure.
         """
@@ -197,15 +220,15 @@ class RaftLog:
         self.journal: Journal = Journal(journal, disk)
         self.fsm: dict[bytes, Watermark] = {}
         self.unproven = 0  # committed entries that were not believed
-        self._committed: dict[bytes, list[Watermark]] = {}  # what came since, and is not verified yet
+        # what came since, and is not verified yet
+        self._committed: dict[bytes, list[Watermark]] = {}
         self._me = me
         self._others = tuple(name for name in members if name != me)
         self._rank = sorted(members).index(me)
         self._quorum = quorum_of(len(members))
         self._clock = clock
-        self._still: float | None = (
-            None  # the time within a tick: an election is foreseen, and must not begin a moment later
-        )
+        # the time within a tick: an election is foreseen, and must not begin a moment later
+        self._still: float | None = None
         self._send = send
         self._kick = kick
         self._poked = True  # something happened since the last tick
@@ -229,7 +252,8 @@ class RaftLog:
         self._connected: set[str] = set()
         self._told: set[str] = set()  # peers that the library believes to be connected
         self._heard: dict[str, float] = {}
-        self._following: set[str] = set()  # peers that answered this leader's entries on the connection that is there
+        # peers that answered this leader's entries on the connection that is there
+        self._following: set[str] = set()
         self._held = False
         self._staged: tuple[Entry, Entry, dict[bytes, Watermark]] | None = None
         self._barrier: tuple[int, int] | None = None  # term, index
@@ -238,7 +262,8 @@ class RaftLog:
         self._transfer: _Transfer | None = None
         self._led = False
         self._quiet_until = -1e9  # until then it does not stand for election
-        self._excused = -1.0  # when the leader had been heard last, the last time that this process stood still
+        # when the leader had been heard last, the last time that this process stood still
+        self._excused = -1.0
         self._failure: BaseException | None = None
         self._path = journal
         if self.journal.untrusted:
@@ -323,9 +348,12 @@ class RaftLog:
 
     @property
     def leader(self) -> str | None:
-        """Who leads: this node, or one that it heard as leader within the lease. None: nobody, or nobody that this node can hear.
+        """Who leads: this node, or one that it heard as leader within the lease.
 
-        The library keeps the last leader for as long as nobody is connected, because it elects nobody then.
+        None: nobody, or nobody that this node can hear.
+
+        The library keeps the last leader for as long as nobody is connected, because it elects
+        nobody then.
         """
         last = self._last_leader
         if last is None or last == self._me:
@@ -355,14 +383,19 @@ class RaftLog:
         return max(0.0, self._ttl_s - (self._clock() - heard[self._quorum - 2]))
 
     def _heard_at(self, name: str) -> float:
-        """Return when a member was heard last: a promise that it gave is as good as its answer to a heartbeat."""
+        """Return when a member was heard last: a promise that it gave is as good as its
+        answer to a heartbeat.
+        """
         heard_at = self._heard.get(name, -1e9)
         return max(heard_at, self._flow(name).accepted_at) if name in self._connected else heard_at
 
     def _hear_promises(self) -> None:
-        """A follower: the promises that the leader asked for are its heartbeats. The next tick renews the library's timer for them.
+        """A follower: the promises that the leader asked for are its heartbeats.
 
-        For as long only as its own heartbeats may rest: who does not lead any more may ask for promises all the same (an agent's urgent request).
+        The next tick renews the library's timer for them.
+
+        For as long only as its own heartbeats may rest: who does not lead any more may ask for
+        promises all the same (an agent's urgent request).
         """
         leader = self._last_leader
         if leader is None or leader == self._me or leader not in self._connected:
@@ -388,7 +421,10 @@ class RaftLog:
         self._poke()
 
     def on_disconnected(self, peer: str, *, closed: bool) -> None:
-        """`closed`: its system closed it. If that was the leader, the next is chosen at once, one after the other by rank."""
+        """`closed`: its system closed it.
+
+        If that was the leader, the next is chosen at once, one after the other by rank.
+        """
         self._connected.discard(peer)
         was_leader = self._last_leader == peer
         self._tell_connections()
@@ -403,7 +439,10 @@ class RaftLog:
         self._poke()
 
     def on_message(self, peer: str, payload: bytes) -> str:
-        """Why it is not believed, and moved nothing; "" when it was taken. Raises: ProtocolError (close the connection), StoreFailure."""
+        """Why it is not believed, and moved nothing; "" when it was taken.
+
+        Raises: ProtocolError (close the connection), StoreFailure.
+        """
         if self._comes_again(peer, payload):
             return ""
         message = wire.decode(payload)
@@ -438,8 +477,10 @@ class RaftLog:
         return ""
 
     def _begin_anew(self, leader: str, why: str) -> str:
-        """The leader's log and this one cannot both be right, and which is cannot be known. What the log is for, the state machine, stays, and
-        so do term and vote: the log alone begins anew, in place, and is filled by whoever leads. Why not, when it did so a moment ago."""
+        """The leader's log and this one cannot both be right, and which is cannot be known. What
+        the log is for, the state machine, stays, and so do term and vote: the log alone begins
+        anew, in place, and is filled by whoever leads. Why not, when it did so a moment ago.
+        """
         now = self._clock()
         if now - self._anew_at < RAFT_ANEW_S:
             return f"{leader}'s log contradicts this one again: {why}"
@@ -461,7 +502,8 @@ class RaftLog:
         self._poke()
 
     def _comes_again(self, peer: str, payload: bytes) -> bool:
-        """A heartbeat, or its answer, as the last one was, and nothing happened in between: it says that the peer lives, and is answered alike.
+        """A heartbeat, or its answer, as the last one was, and nothing happened in between: it says
+        that the peer lives, and is answered alike.
 
         Twenty a second of them, through cold caches, are what an idle node does.
         """
@@ -482,7 +524,9 @@ class RaftLog:
         return True
 
     def _note_beat(self, peer: str, payload: bytes, message: Message, before: _Facts) -> None:
-        """Remember it if it changed nothing: a heartbeat without entries that was answered, or the answer of one that has the whole log."""
+        """Remember it if it changed nothing: a heartbeat without entries that was answered, or the
+        answer of one that has the whole log.
+        """
         self._quiet.beats.pop(peer, None)
         facts = self._facts()
         if facts != before or not self._settled:
@@ -497,7 +541,10 @@ class RaftLog:
                 self._quiet.beats[peer] = _Beat(payload, facts, wire.encode(self._outgoing[0][1]))
 
     def _obey_timeout_now(self, message: Message) -> Message | None:
-        """The leader wants this node to lead: it stands at the next tick, quiet time or not. One that may not vote goes on following."""
+        """The leader wants this node to lead: it stands at the next tick, quiet time or not.
+
+        One that may not vote goes on following.
+        """
         if self._held:
             self._filter.transferring = False
             return None
@@ -511,7 +558,10 @@ class RaftLog:
         self._known_facts = None
 
     def _facts(self) -> _Facts:
-        """What a heartbeat and its answer leave as it was. Asked for twice a message, it is looked up once: only the library changes it."""
+        """What a heartbeat and its answer leave as it was.
+
+        Asked for twice a message, it is looked up once: only the library changes it.
+        """
         if self._known_facts is None:
             indices = self.last_index, self.commit_index, self.applied_index
             self._known_facts = _Facts(self.term, self._last_leader, self._is_leader, *indices)
@@ -519,13 +569,18 @@ class RaftLog:
 
     @property
     def _settled(self) -> bool:
-        """There is a leader and nothing to commit or apply: until the next deadline the library has nothing to do."""
+        """There is a leader and nothing to commit or apply: until the next deadline the library has
+        nothing to do.
+        """
         now = self._facts()
         behind = now.applied < now.commit or (now.leads and now.commit < now.last)
         return now.leader is not None and not behind
 
     def tick(self) -> None:
-        """Do what is due; called when idle_for_s() is over, and soon after kick(). Raises: StoreFailure."""
+        """Do what is due; called when idle_for_s() is over, and soon after kick().
+
+        Raises: StoreFailure.
+        """
         now = self._clock()
         if not self._poked and now < self._due and (self._stand_at is None or now < self._stand_at):
             return
@@ -562,16 +617,19 @@ class RaftLog:
         self._look_again(now)
 
     def _look_again(self, now: float) -> None:
-        """A heartbeat later; while the leader's heartbeats come, two: but so early that a process which stood still past its deadline
-        finds that it was late for this look."""
+        """A heartbeat later; while the leader's heartbeats come, two: but so early that a process
+        which stood still past its deadline finds that it was late for this look.
+        """
         deadline = next_deadline(self._replica)
         self._due = min(deadline, now + HEARTBEAT_S)
         if not self._is_leader and self._filter.leader_heard_s < _SILENT_S:
             self._due = max(self._due, min(now + _SILENT_S, deadline - _STOOD_STILL_S - TICK_S))
 
     def _rests(self, now: float) -> bool:
-        """A leader: whether promises say all that a heartbeat would, to every connected member and back; to a member without promises the
-        last heartbeat is sent again, as long as its answer comes again. The library has nothing to do then; until when, is noted."""
+        """A leader: whether promises say all that a heartbeat would, to every connected member and
+        back; to a member without promises the last heartbeat is sent again, as long as its answer
+        comes again. The library has nothing to do then; until when, is noted.
+        """
         if not self._is_leader or self._held or self._transfer is not None or not self._settled:
             return False
         if now - self._quiet.worked_at >= REST_S or not self._connected:
@@ -595,14 +653,18 @@ class RaftLog:
         return True
 
     def _renew(self, now: float) -> None:
-        """A follower's election timer begins anew when the leader was heard last, as at a heartbeat that carries nothing."""
+        """A follower's election timer begins anew when the leader was heard last, as at a heartbeat
+        that carries nothing.
+        """
         self._quiet.renews = False
         if (leader := self._last_leader) is not None and leader != self._me:
             beat = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
             self._deliver_as_of(min(now, self._filter.leader_heard_at), leader, beat)
 
     def _answer_for_members(self, now: float) -> None:
-        """A leader's library, which gives up when nobody answers, is told what promises said, and answers that came again."""
+        """A leader's library, which gives up when nobody answers, is told what promises said, and
+        answers that came again.
+        """
         for name in sorted(self._connected):
             self._answer_for(name, now)
 
@@ -617,7 +679,8 @@ class RaftLog:
             self._deliver_as_of(lived_at, name, answer)
 
     def _excuse(self, now: float, late_s: float) -> None:
-        """A process that stood still did not hear what its leader said meanwhile: that is read before an election takes the term from it.
+        """A process that stood still did not hear what its leader said meanwhile: that is read
+        before an election takes the term from it.
 
         Once for each silence: a process that is always late must be able to stand.
         """
@@ -631,7 +694,9 @@ class RaftLog:
             self._stand_at = max(self._stand_at, now + HEARTBEAT_S)
 
     def _measure(self, now: float) -> None:
-        """Elections keep pace with the round trips between the members, and with the syncs that a term and a vote wait for."""
+        """Elections keep pace with the round trips between the members, and with the syncs that a
+        term and a vote wait for.
+        """
         if now - self._measured_at < ROUND_TRIP_EVERY_S:
             return
         self._measured_at = now
@@ -658,7 +723,10 @@ class RaftLog:
         self._kick()
 
     def submit(self, key: bytes, mark: Watermark) -> bool:
-        """A sign state for every node. False unless this node leads, and goes on to. Not awaited: it may be lost with the leader."""
+        """A sign state for every node.
+
+        False unless this node leads, and goes on to. Not awaited: it may be lost with the leader.
+        """
         if not self.leading or self._transfer is not None or self._uncommitted >= RAFT_UNCOMMITTED_OWN_MAX:
             return False
         with working_for(self):
@@ -672,10 +740,11 @@ class RaftLog:
         return self._transfer is not None
 
     def transfer(self, able: tuple[str, ...]) -> None:
-        """Hand over to one of `able`, the first choice first: to the first whose log is complete, or is so soon. For a leader.
+        """Hand over to one of `able`, the first choice first: to the first whose log is complete,
+        or is so soon. For a leader.
 
-        Whoever does not take over within _TRANSFER_WAIT_S is passed over for the next. Nothing is submitted meanwhile, so that a log that is
-        complete stays so.
+        Whoever does not take over within _TRANSFER_WAIT_S is passed over for the next. Nothing is
+        submitted meanwhile, so that a log that is complete stays so.
         """
         self._transfer = _Transfer(able, self._clock() + _TRANSFER_S)
         self._poke()
@@ -685,7 +754,9 @@ class RaftLog:
         return self._hears(name) and self._filter.acked(self.term, name) >= self.last_index
 
     def round_trip_s(self, member: str) -> float | None:
-        """Return the longest round trip lately to a member that is connected, or None while it was not measured."""
+        """Return the longest round trip lately to a member that is connected, or None while it was
+        not measured.
+        """
         return self._round_trips.longest((member,)) or None
 
     def _hears(self, name: str) -> bool:
@@ -693,7 +764,10 @@ class RaftLog:
         return following and self._clock() - self._heard_at(name) < self._ttl_s
 
     def _go_on_with_transfer(self) -> None:
-        """Tell the best that can take over at once to do so; the next one, when that one did not. After a tick: all that was submitted is in the log."""
+        """Tell the best that can take over at once to do so; the next one, when that one did not.
+
+        After a tick: all that was submitted is in the log.
+        """
         transfer, now = self._transfer, self._clock()
         if transfer is None:
             return
@@ -727,14 +801,17 @@ class RaftLog:
             self.journal.settle()
 
     def doubt(self) -> None:
-        """This member's store takes the place of an earlier one, which may have led in terms that this journal does not know of: it may be an
-        old copy as the store was. Raises: StoreFailure."""
+        """This member's store takes the place of an earlier one, which may have led in terms that
+        this journal does not know of: it may be an old copy as the store was. Raises: StoreFailure.
+        """
         if not self.journal.pending:
             self.journal.doubt()
 
     def _take_own_term(self) -> None:
-        """If the library is about to stand for election: in the next term that is this member's. Not with a log that the others would not take
-        from a leader (state/raft/filter.py): that one begins anew, and the election is the next one."""
+        """If the library is about to stand for election: in the next term that is this member's.
+        Not with a log that the others would not take from a leader (state/raft/filter.py): that one
+        begins anew, and the election is the next one.
+        """
         if self._is_leader or not self._told or next_deadline(self._replica) >= self.library_clock():
             return
         if self._uncommitted > RAFT_UNCOMMITTED_OWN_MAX:
@@ -744,8 +821,10 @@ class RaftLog:
             self._empty()
             return
         members = len(self._others) + 1
-        leaps = self.journal.pending and self.term != self._stood_in  # from where it leapt to it goes on by steps
-        # Close below the ceiling is above whatever it led in; what the others stand in next must be believed, too.
+        # from where it leapt to it goes on by steps
+        leaps = self.journal.pending and self.term != self._stood_in
+        # Close below the ceiling is above whatever it led in; what the others stand in next must be
+        # believed, too.
         room = max(0, term_ceiling(self._unix_s()) - RAFT_TERM_PER_S // 4 - self.term)
         above = self.term + (min(room, self.rng.getrandbits(_LEAP_BITS)) if leaps else 0)
         before = above + (self._rank - above - 1) % members  # the library adds one
@@ -770,7 +849,9 @@ class RaftLog:
     # --- inside ---
 
     def _tell_connections(self) -> None:
-        """The library stands for election only when it believes in a connection: a node that may not vote has none."""
+        """The library stands for election only when it believes in a connection: a node that may
+        not vote has none.
+        """
         quiet = self._held or self._clock() < self._quiet_until
         wanted = set() if quiet else self._connected
         with working_for(self):
@@ -781,7 +862,11 @@ class RaftLog:
         self._told = set(wanted)
 
     def _stay_quiet(self) -> None:
-        """Stay quiet for an election timeout. Whoever led, or saw nobody, has a deadline that is long past: it would take the term from who leads."""
+        """Stay quiet for an election timeout.
+
+        Whoever led, or saw nobody, has a deadline that is long past: it would take the
+        term from who leads.
+        """
         self._quiet_until = self._clock() + self.rng.uniform(self._pace.earliest_s, self._pace.latest_s)
 
     def _end_quiet(self) -> None:
@@ -790,7 +875,9 @@ class RaftLog:
         self._tell_connections()
 
     def _stand(self) -> None:
-        """The leader's connection closed and nobody else leads yet: an election at once, through the library's own door."""
+        """The leader's connection closed and nobody else leads yet: an election at once, through
+        the library's own door.
+        """
         leader = self._last_leader
         if leader is None or leader in self._connected or leader == self._me or self._held:
             return
@@ -876,11 +963,13 @@ class RaftLog:
             self._committed.setdefault(key, []).append(mark)
 
     def _believe(self) -> None:
-        """Move the state machine to the highest that was committed of each row. Verifies no more than that: what a follower that starts
-        again is told to be committed is thousands of entries at once.
+        """Move the state machine to the highest that was committed of each row.
+        Verifies no more than that: what a follower that starts again is told to be
+        committed is thousands of entries at once.
 
-        Any member may have put it there, so it counts only with a signature of a row that this node knows: one that is forged, and one
-        that says where somebody promised, would hold back what is true below it, and with it the state files.
+        Any member may have put it there, so it counts only with a signature of a row that this node
+        knows: one that is forged, and one that says where somebody promised, would hold back what
+        is true below it, and with it the state files.
         """
         committed, self._committed = self._committed, {}
         for key, marks in committed.items():

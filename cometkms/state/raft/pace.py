@@ -1,12 +1,16 @@
-"""How long an election waits, from the round trips to the other members and the syncs of the journals. Pure.
+"""How long an election waits, from the round trips to the other members and the syncs of the
+journals. Pure.
 
-On a local network the floors hold. Between far members a candidate must hear its votes before it begins again, and a heartbeat that is late
-because the path is long (or jitters, which is taken for as much as the path is long) must not look like a dead leader: both grow with
-the round trip. What grows with it costs time only after a leader was lost.
+On a local network the floors hold. Between far members a candidate must hear its votes before it
+begins again, and a heartbeat that is late because the path is long (or jitters, which is taken for
+as much as the path is long) must not look like a dead leader: both grow with the round trip. What
+grows with it costs time only after a leader was lost.
 
-A vote waits for two disks, too: the candidate's term and the member's vote are durable before they leave. On a slow disk (a busy one, on a
-busy machine) that is longer than any way, and with timeouts that forget it the terms pass each other by: nobody leads for as long as the disks
-are slow. So r is the way there and back and both syncs, of which a node knows its own and takes the other for as long.
+A vote waits for two disks, too: the candidate's term and the member's vote are durable
+before they leave. On a slow disk (a busy one, on a busy machine) that is longer than
+any way, and with timeouts that forget it the terms pass each other by: nobody leads for
+as long as the disks are slow. So r is the way there and back and both syncs, of which a
+node knows its own and takes the other for as long.
 
 | of a round trip r      | why                                                                                                   |
 |------------------------|-------------------------------------------------------------------------------------------------------|
@@ -33,7 +37,11 @@ _FORGETS: Final = 8  # a longer round trip counts at once, a shorter one by an e
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds. `earliest`, `latest`: between which a follower that hears no leader stands. `fallback`: a leader that hears nobody."""
+    """Seconds.
+
+    `earliest`, `latest`: between which a follower that hears no leader stands. `fallback`: a leader
+    that hears nobody.
+    """
 
     earliest_s: float
     latest_s: float
@@ -42,7 +50,9 @@ class Pace:
 
 
 def pace_of(round_trip_s: float, ttl_s: float) -> Pace:
-    """`round_trip_s`: to the farthest member whose vote may be needed, with the syncs of a vote; 0: not known."""
+    """`round_trip_s`: to the farthest member whose vote may be needed, with the syncs
+    of a vote; 0: not known.
+    """
     far_s = max(0.0, min(round_trip_s, FAR_S) - NEAR_S)
     return Pace(
         ELECTION_MIN_S + 1.5 * far_s, ELECTION_MAX_S + 2.5 * far_s, STAGGER_S + far_s / 2, max(ttl_s, 2 * far_s + 0.2)

@@ -1,7 +1,9 @@
-"""pysyncobj 0.3.17, with the module globals that make it deterministic, pickle-free and durable replaced and asserted.
+"""pysyncobj 0.3.17, with the module globals that make it deterministic, pickle-free and durable
+replaced and asserted.
 
-Everything of the library that is not a public argument is named here; another version, or one in which a global is missing, is
-refused at import. The replacements serve the RaftLog that is running (`running`): several may live in one process.
+Everything of the library that is not a public argument is named here; another version, or one in
+which a global is missing, is refused at import. The replacements serve the RaftLog that is running
+(`running`): several may live in one process.
 """
 
 import logging
@@ -55,7 +57,9 @@ running: Final = _Running()
 
 @contextmanager
 def working_for(log: "RaftLog") -> "Iterator[None]":
-    """Every call into the library is made inside: where the log stands may be another place afterwards."""
+    """Every call into the library is made inside: where the log stands may be another
+    place afterwards.
+    """
     running.log = log
     try:
         yield
@@ -96,7 +100,9 @@ class _NoPickle:
 
 
 class _Snapshots:
-    """Take the place of the library's Serializer: no file of its own, no fork; the snapshot lives in the journal."""
+    """Take the place of the library's Serializer: no file of its own, no fork; the snapshot lives
+    in the journal.
+    """
 
     def __init__(self, *_: object) -> None:
         self._log = running.log
@@ -125,7 +131,9 @@ class _Snapshots:
 
 
 def next_deadline(replica: SyncObj) -> float:
-    """Return when the library has something to do without being told: stand for election, or send its heartbeat."""
+    """Return when the library has something to do without being told: stand for election, or send
+    its heartbeat.
+    """
     name = "newAppendEntriesTime" if replica._isLeader() else "raftElectionDeadline"
     return float(getattr(replica, f"_SyncObj__{name}"))
 

@@ -1,4 +1,6 @@
-"""Which numbers of a Raft message are believed (docs/ARCHITECTURE.md, rule 12). Pure: the time comes in.
+"""Which numbers of a Raft message are believed (docs/ARCHITECTURE.md, rule 12).
+
+Pure: the time comes in.
 
 | of a message                                   | is believed                                                                    |
 |------------------------------------------------|--------------------------------------------------------------------------------|
@@ -7,9 +9,10 @@
 | an index: last, before, commit, of an entry    | up to the index ceiling; a snapshot's is read from the snapshot itself         |
 | the next index that a follower wants           | from 1; what it says it holds: up to the end of this leader's log              |
 
-A ceiling grows with the calendar: room that no honest cluster has ever used, and a rate that none keeps up. So a member that lies can
-use up neither terms nor indices, in a thousand years; whatever it raised, those that are left believe each other, because all of them
-have the same ceiling; and a node that was away for long believes whoever was there. A wrong clock costs a message, never safety.
+A ceiling grows with the calendar: room that no honest cluster has ever used, and a rate that none
+keeps up. So a member that lies can use up neither terms nor indices, in a thousand years; whatever
+it raised, those that are left believe each other, because all of them have the same ceiling; and a
+node that was away for long believes whoever was there. A wrong clock costs a message, never safety.
 """
 
 from collections.abc import Mapping
@@ -45,8 +48,9 @@ def owner(term: int, members: tuple[str, ...]) -> str:
 
 
 def unbelieved(src: str, message: Mapping[str, Any], members: tuple[str, ...], unix_s: float) -> str:
-    """Why a member's message, well formed, is not believed; "" when it is. `members`: all, sorted. Raises: ProtocolError for a snapshot
-    that is none."""
+    """Why a member's message, well formed, is not believed; "" when it is. `members`: all, sorted.
+    Raises: ProtocolError for a snapshot that is none.
+    """
     kind = message["type"]
     term = message["x_term"] if kind == "next_node_idx" else message["term"]
     if term > term_ceiling(unix_s):

@@ -1,4 +1,7 @@
-"""Raft's messages between nodes: bytes to the library's dicts and back. Strict: whatever does not fit is a ProtocolError."""
+"""Raft's messages between nodes: bytes to the library's dicts and back.
+
+Strict: whatever does not fit is a ProtocolError.
+"""
 
 from itertools import pairwise
 from typing import Any, Final

@@ -1,6 +1,8 @@
-"""A spy in every process of a node: PYTHONPATH of tests/e2e/test_hardening.py puts it there, CK_SPY=1 arms it.
+"""A spy in every process of a node: PYTHONPATH of tests/e2e/test_hardening.py puts it there,
+CK_SPY=1 arms it.
 
-From the moment a process is shut off it says on stderr, from inside: what the probes below meet, then every module that is imported.
+From the moment a process is shut off it says on stderr, from inside: what the probes below meet,
+then every module that is imported.
 """
 
 import errno

@@ -166,7 +166,9 @@ EVENTS = st.lists(
 def test_whatever_nodes_do_a_request_has_one_answer_within_its_time(
     events: list[tuple[str, str, int, str | None, float]],
 ) -> None:
-    """Late, doubled, unasked and wrong answers, links that come and go; the timer is kept, and only nodes with a link are asked."""
+    """Late, doubled, unasked and wrong answers, links that come and go; the timer is kept, and only
+    nodes with a link are asked.
+    """
     numbers = itertools.count(1)
     one = Asking(NODES, check=check, next_seq=lambda: next(numbers))
     now, seq, begun = 0.0, 0, None

@@ -1,4 +1,6 @@
-"""The agent's link to a node, against a real door in a thread: the node's key is pinned, and what comes before its hello is not believed."""
+"""The agent's link to a node, against a real door in a thread: the node's key is pinned, and what
+comes before its hello is not believed.
+"""
 
 import asyncio
 import socket

@@ -1,4 +1,6 @@
-"""The agent's plain case in the core against the general path: the same messages to nodes and validator, and the same counters."""
+"""The agent's plain case in the core against the general path: the same messages to nodes and
+validator, and the same counters.
+"""
 
 import asyncio
 import base64
@@ -97,7 +99,9 @@ class Node:
 
 
 class Stage:
-    """An agent with one validator and three nodes, in a loop that never turns: what is readable is read, and time passes, when the test says so."""
+    """An agent with one validator and three nodes, in a loop that never turns: what is readable is
+    read, and time passes, when the test says so.
+    """
 
     def __init__(self, home: Path, *, hot: bool, core: Core) -> None:
         self.core, self.now = core, 0.0
@@ -295,7 +299,9 @@ async def _play(home: Path, events: list[tuple], *, hot: bool, core: Core) -> di
 def test_an_agent_with_the_cores_lanes_and_the_general_path_cannot_be_told_apart(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple]
 ) -> None:
-    """Whatever the validator asks and the nodes answer, in whatever order, and whoever comes and goes; the pure core likewise."""
+    """Whatever the validator asks and the nodes answer, in whatever order, and whoever comes and
+    goes; the pure core likewise.
+    """
     home = tmp_path_factory.getbasetemp()
     found = [
         asyncio.run(_play(home, events, hot=hot, core=core))
@@ -362,7 +368,9 @@ def test_what_a_nodes_socket_does_not_take_is_asked_when_it_does(tmp_path: Path)
 
 
 def test_what_a_validators_socket_does_not_take_comes_first_when_it_does(tmp_path: Path) -> None:
-    """A validator that does not read: its answer waits, whole and in its place, and the next one behind it."""
+    """A validator that does not read: its answer waits, whole and in its place, and the
+    next one behind it.
+    """
 
     async def main() -> None:
         stage = Stage(tmp_path, hot=True, core=CORE)

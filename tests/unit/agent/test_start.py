@@ -6,13 +6,15 @@ from pathlib import Path
 
 from cometkms.agent.scaffold import init_agent
 
-#: Costly, or no business of an agent's: HTTP, Raft, stores, a node's settings, what makes and opens keys.
+#: Costly, or no business of an agent's: HTTP, Raft, stores, a node's settings, what
+#: makes and opens keys.
 _NOT = (
     "click", "falcon", "uvicorn", "prometheus_client", "pysyncobj", "yaml", "cometkms.api", "cometkms.audit", "cometkms.board",
     "cometkms.config.load", "cometkms.config.webhook", "cometkms.hardening", "cometkms.ipc.child", "cometkms.keys.passphrase", "cometkms.rules.promise",
     "cometkms.rules.sign", "cometkms.signer", "cometkms.state", "cometkms.store", "cometkms.supervisor", "cometkms.webhook",
 )  # fmt: skip
-#: What `_NOT` would take for more than it is: how a process asks for no core dump, by a call of the C library.
+#: What `_NOT` would take for more than it is: how a process asks for no core dump, by a
+#: call of the C library.
 _SMALL = {"cometkms.hardening", "cometkms.hardening.kernel", "cometkms.hardening.prctl"}
 _RUN = """
 import sys

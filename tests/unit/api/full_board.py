@@ -1,4 +1,6 @@
-"""A status board that says everything it can say: of three nodes, node0 leads; two chains, of which one has not begun."""
+"""A status board that says everything it can say: of three nodes, node0 leads; two chains, of which
+one has not begun.
+"""
 
 from copy import deepcopy
 from typing import Any

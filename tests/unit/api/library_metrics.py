@@ -1,4 +1,6 @@
-"""What Prometheus's own client library writes of the same samples: the twin that cometkms/api/metrics.py is held against."""
+"""What Prometheus's own client library writes of the same samples: the twin that
+cometkms/api/metrics.py is held against.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -115,7 +115,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Case:
-    """`breaks` makes it hold, `mends` ends it; told within `raise_s` and `clear_s`. `says`: in the words."""
+    """`breaks` makes it hold, `mends` ends it; told within `raise_s` and `clear_s`.
+
+    `says`: in the words.
+    """
 
     name: str
     breaks: Callable[[Scene], object]
@@ -387,7 +390,9 @@ def test_each_conflict_tells_both_sides_and_prolongs_its_episode() -> None:
 
 @pytest.mark.parametrize("reason", sorted(one.name.lower() for one in OLDER_REASONS))
 def test_a_place_below_the_last_one_is_no_conflict(reason: str) -> None:
-    """A node that was stopped between its precommit and the block replays its log, and asks for that height's proposal and prevote again."""
+    """A node that was stopped between its precommit and the block replays its log, and asks for
+    that height's proposal and prevote again.
+    """
     scene = Scene()
     scene.refuse(reason)
     scene.wait(3)
@@ -564,7 +569,9 @@ def test_a_way_that_loses_large_packets_is_not_told_as_a_missing_majority_alone(
 
 
 def test_the_disks_bound_comes_from_what_it_has_shown() -> None:
-    """A quick disk that becomes slow is told earlier, a common cloud disk is calm; at 50 ms every disk is slow."""
+    """A quick disk that becomes slow is told earlier, a common cloud disk is calm; at 50 ms every
+    disk is slow.
+    """
     for shown_ms, slow_ms, told in ((0.2, 4, False), (0.2, 8, True), (3.0, 15, False), (15, 40, False), (15, 60, True)):
         scene = Scene()
         us = shown_ms * 1000

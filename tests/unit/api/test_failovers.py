@@ -55,7 +55,9 @@ def test_a_first_leader_is_no_change() -> None:
 
 
 def test_a_killed_leader_is_told_whole_by_a_follower() -> None:
-    """Who led, when it went away, who took over after how long, how long there was no signature, where it is now."""
+    """Who led, when it went away, who took over after how long, how long there was no signature,
+    where it is now.
+    """
     (story,) = told(KILLED)
     assert (story.before, story.after, story.cause) == ("node0", "node1", Cause.CLOSED)
     assert story.took_ms == pytest.approx(12, abs=0.01)

@@ -1,4 +1,6 @@
-"""/metrics: what a board says is what is scraped, in both formats; what is not known is left out and nothing else with it."""
+"""/metrics: what a board says is what is scraped, in both formats; what is not known is left out
+and nothing else with it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -333,7 +335,9 @@ def test_the_dropped_series_are_told() -> None:
 
 
 def test_the_section_of_the_largest_signer_fits_the_board() -> None:
-    """64 chains with four validators each, every counter long and every reason met; a section that does not fit ends its process."""
+    """64 chains with four validators each, every counter long and every reason met; a section that
+    does not fit ends its process.
+    """
     many = 10**12
     histogram = Histogram()
     for bound in BOUNDS_US:

@@ -197,7 +197,9 @@ def test_whatever_the_board_says_is_text() -> None:
 
 
 def test_nothing_is_fetched_and_nothing_is_inline_but_what_the_policy_names() -> None:
-    """No style or event attributes (the policy has no 'unsafe-inline'), no address but the page's own."""
+    """No style or event attributes (the policy has no 'unsafe-inline'), no address but
+    the page's own.
+    """
     reader = shown(hostile_board())
     for name, attributes in reader.elements:
         assert "style" not in attributes, name
@@ -253,7 +255,9 @@ def test_the_drawing_has_words_for_who_cannot_see_it() -> None:
 
 
 def test_a_long_history_is_drawn_within_its_bounds() -> None:
-    """Ten minutes of signatures, latencies and changes of leadership: no part grows with them beyond what a phone takes."""
+    """Ten minutes of signatures, latencies and changes of leadership: no part grows with them
+    beyond what a phone takes.
+    """
     board = busy()
     state: Any = board.sections_now["state"]
     chain: Any = board.sections_now["signer"]["chains"][1]  # type: ignore[index]

@@ -1,4 +1,7 @@
-"""The server on real sockets: binding, bounds on strangers, stopping. Deadlines are shortened, never measured."""
+"""The server on real sockets: binding, bounds on strangers, stopping.
+
+Deadlines are shortened, never measured.
+"""
 
 import asyncio
 import http.client
@@ -136,7 +139,9 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     "sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["nothing", "half", "one"]
 )
 def test_idle_connections_lock_no_monitor_out(source, sent):
-    """As many as there may be, each with its full five seconds, from a stranger or from the monitor's own machine."""
+    """As many as there may be, each with its full five seconds, from a stranger or from the
+    monitor's own machine.
+    """
 
     async def scenario():
         async with running() as port:
@@ -197,7 +202,9 @@ def test_streams_that_are_watched_make_room_for_nobody_of_their_own_address(monk
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"], ids=["the monitor's own address", "another address"])
 def test_who_never_stops_asking_locks_no_monitor_out(source):
-    """As many connections as there may be, each with requests without end: every one of them is busy, and none idle."""
+    """As many connections as there may be, each with requests without end: every one of them is
+    busy, and none idle.
+    """
 
     async def scenario():
         async with running() as port:

@@ -1,4 +1,6 @@
-"""What the processes of a node load, and what they do not: counted in a Python of their own, which has loaded nothing else."""
+"""What the processes of a node load, and what they do not: counted in a Python of their own, which
+has loaded nothing else.
+"""
 
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import pytest
 from cometkms.api.spared import spared
 from cometkms.errors import InvariantError
 
-#: An HTTP client, mail, XML, process pools, archives, a table of HTML's names, the metrics' library: each costs megabytes in a child.
+#: An HTTP client, mail, XML, process pools, archives, a table of HTML's names, the metrics'
+#: library: each costs megabytes in a child.
 HEAVY = {
     "http.client", "http.cookiejar", "http.server", "urllib.request", "email.parser", "email.message", "xml.etree.ElementTree", "multiprocessing",
     "logging.config", "logging.handlers", "importlib.resources", "zipfile", "tempfile", "html.entities", "prometheus_client", "uvicorn.main",

@@ -18,7 +18,10 @@ class Asker:
 
 
 def order_of(arrivals, *, rounds=1, late=None):
-    """Each asks `rounds` times, one thing at a time; the names in the order of their turns. `late`: after so many turns this one asks, once."""
+    """Each asks `rounds` times, one thing at a time; the names in the order of their turns.
+
+    `late`: after so many turns this one asks, once.
+    """
 
     async def scenario():
         turns, order, tasks = Turns(), [], []

@@ -67,7 +67,9 @@ def test_closing_wakes_everybody_and_nobody_waits_afterwards() -> None:
 
 
 def test_what_nobody_wrote_is_looked_at_once_a_second_and_what_somebody_wrote_at_the_next_heartbeat() -> None:
-    """An idle node's board is written about once a second: composing the status four times as often is most of what its api process does."""
+    """An idle node's board is written about once a second: composing the status four times as often
+    is most of what its api process does.
+    """
     board = FakeBoard()
     watch = board.watch()
     assert watch.look_if_written()

@@ -1,4 +1,6 @@
-"""The writer: what it takes is in the log or is said to be missing, whatever the disk does and whenever it is killed."""
+"""The writer: what it takes is in the log or is said to be missing, whatever the disk does and
+whenever it is killed.
+"""
 
 import errno
 import json
@@ -280,7 +282,9 @@ def test_a_repair_that_was_cut_short_is_repaired(more: bytes, tmp_path: Path) ->
 
 
 class PowerDisk(FailingDisk):
-    """What was appended and not synced may be there, be cut off anywhere, or be zeros from somewhere on."""
+    """What was appended and not synced may be there, be cut off anywhere, or be zeros from
+    somewhere on.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -356,7 +360,9 @@ def test_a_file_that_was_changed_is_not_appended_to(tmp_path: Path) -> None:
     "planted", ["a directory", "a name beyond all", "a file without end", "a file that nobody may read"]
 )
 def test_what_a_thief_left_in_the_directory_ends_no_start(planted: str, tmp_path: Path) -> None:
-    """The writer works there alone, so whoever was in it can leave what he likes; a node must start all the same, and say it."""
+    """The writer works there alone, so whoever was in it can leave what he likes; a node must start
+    all the same, and say it.
+    """
     written(tmp_path, [BEGAN, signed(1)])
     match planted:
         case "a directory":
@@ -531,7 +537,9 @@ def test_the_longest_line_about_bytes_is_a_line(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_signed_without_end_wash_no_signature_out(tmp_path: Path) -> None:
-    """A validator may ask as often as it likes: they have their share of a file with the refusals, and no more."""
+    """A validator may ask as often as it likes: they have their share of a file with the refusals,
+    and no more.
+    """
     note = BytesNote(b"d" * 32, 32, "").pack()
     flood = [Decision(Outcome.SIGNED_BYTES, sign_bytes=note) for _ in range(2000)]
     written(tmp_path, [BEGAN, signed(1), *flood, signed(2), ENDED], max_bytes=200_000, file_bytes=50_000)
@@ -560,7 +568,9 @@ def test_many_refusals_alike_are_one_line_with_their_number(tmp_path: Path) -> N
 
 
 def test_refusals_have_half_of_each_file_and_wash_no_signature_out(tmp_path: Path) -> None:
-    """However many there are: they stop where their share ends, and the next line says how many are missing."""
+    """However many there are: they stop where their share ends, and the next line says
+    how many are missing.
+    """
     bounds = {"max_bytes": 200_000, "file_bytes": 50_000}
     flood = [refused(5) for _ in range(20_000)]
     log = written(tmp_path, [BEGAN, *(signed(height) for height in range(1, 60)), *flood, signed(60), ENDED], **bounds)

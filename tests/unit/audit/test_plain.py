@@ -1,4 +1,6 @@
-"""Lines that the C core makes are those of the general path, byte for byte, whatever is decided and in whatever portions it comes."""
+"""Lines that the C core makes are those of the general path, byte for byte, whatever is decided and
+in whatever portions it comes.
+"""
 
 import hashlib
 import json

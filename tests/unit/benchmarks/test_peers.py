@@ -119,7 +119,10 @@ def test_a_script_that_cannot_be_executed_is_told(script: Callable[..., Path], t
 
 
 class Answers:
-    """A validator that gives these answers to sign and bench requests; the last one for ever. `key`: a signer is connected."""
+    """A validator that gives these answers to sign and bench requests; the last one for ever.
+
+    `key`: a signer is connected.
+    """
 
     def __init__(self, *answers: dict[str, Any], key: bool = True) -> None:
         self.answers, self.key = list(answers), key

@@ -1,4 +1,6 @@
-"""One process writes the board as fast as it can, this one reads it. Exit code 0 and what was seen, or what was wrong.
+"""One process writes the board as fast as it can, this one reads it.
+
+Exit code 0 and what was seen, or what was wrong.
 
 python -m tests.unit.board.board_traffic beat|section AMOUNT
 """
@@ -52,7 +54,9 @@ def beat(amount: int) -> None:
 
 
 def section(amount: int) -> None:
-    """Documents of very different sizes, so that any mixture of two fails: their parts say the same number."""
+    """Documents of very different sizes, so that any mixture of two fails: their parts
+    say the same number.
+    """
     board = Board(("api",), ())
     documents = [{"n": n, "filling": "x" * (n * 613 % 60_000), "again": n} for n in range(100)]
     board.section("api").write(documents[0])

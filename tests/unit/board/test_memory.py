@@ -1,4 +1,6 @@
-"""Memory with one writer: a process that gave it up tries every way there is to write it, and none goes."""
+"""Memory with one writer: a process that gave it up tries every way there is to write
+it, and none goes.
+"""
 
 import ctypes
 import faulthandler
@@ -116,7 +118,9 @@ def by_madvise(memory: Named) -> None:
 
 
 def by_proc_mem(memory: Named) -> None:
-    """Where the kernel lets a process write itself by force, it writes a page of its own, not the shared one."""
+    """Where the kernel lets a process write itself by force, it writes a page of its
+    own, not the shared one.
+    """
     with open("/proc/self/mem", "r+b", buffering=0) as mem:
         mem.seek(memory.address)
         try:

@@ -1,4 +1,6 @@
-"""The table of situations: every cell, from a board that says so; and the document that has the same table."""
+"""The table of situations: every cell, from a board that says so; and the document that
+has the same table.
+"""
 
 import re
 from itertools import product
@@ -100,7 +102,9 @@ def test_whoever_is_away_is_named_where_a_majority_is_missing() -> None:
 
 
 def test_a_leader_beside_sealed_members_says_how_many_are_complete() -> None:
-    """They hear it and vote for it, and promise nothing any more: it leads, and every request is answered empty."""
+    """They hear it and vote for it, and promise nothing any more: it leads, and every request is
+    answered empty.
+    """
     situation = of(board_of(Leads.HERE, There.SHORT, Signs.UNANSWERED))
     assert " are needed; every request of " in situation.headline
     assert f"Nothing is signed: {situation.present} of {situation.size} nodes " in situation.headline
@@ -135,7 +139,9 @@ def test_a_node_that_does_not_count_says_so_whoever_leads() -> None:
 
 @pytest.mark.parametrize(("leads", "healthy"), [(Leads.NOBODY, False), (Leads.WAITING, False), (Leads.ELSEWHERE, True)])
 def test_why_nobody_leads_is_said_once_and_is_no_fault_of_a_complete_node(leads: Leads, healthy: bool) -> None:
-    """The state process says it in its words, too, which are of a moment in which a leader may have been elected already."""
+    """The state process says it in its words, too, which are of a moment in which a leader may have
+    been elected already.
+    """
     board = board_of(leads, There.SHORT)
     before = of(board)
     board.sections_now["state"].update(why="nobody leads: node1, node2 not connected here")  # type: ignore[union-attr]

@@ -1,4 +1,6 @@
-"""The status board: a reader gets a whole document or none, whatever the writer is doing or died of."""
+"""The status board: a reader gets a whole document or none, whatever the writer is
+doing or died of.
+"""
 
 import os
 import struct

@@ -19,7 +19,8 @@ class FakeNode:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         handle = os.open(folder, os.O_PATH)
         try:
-            self._listener.bind(f"/proc/self/fd/{handle}/control.sock")  # a test's folder is too long for sockaddr_un
+            # a test's folder is too long for sockaddr_un
+            self._listener.bind(f"/proc/self/fd/{handle}/control.sock")
         finally:
             os.close(handle)
         self._listener.listen()

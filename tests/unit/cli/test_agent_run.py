@@ -1,4 +1,6 @@
-"""An agent that is started as its unit starts it needs no command line's library; whatever else is typed, click reads."""
+"""An agent that is started as its unit starts it needs no command line's library; whatever else is
+typed, click reads.
+"""
 
 from pathlib import Path
 

@@ -60,7 +60,8 @@ def test_a_broken_log_is_told_with_file_line_and_seq(home: Path) -> None:
 
 
 def test_what_is_lacking_is_noted(home: Path) -> None:
-    written(directory_of(home, "node0"), [*DECISIONS, signed(9)])  # of a life it knows: only the last is new
+    # of a life it knows: only the last is new
+    written(directory_of(home, "node0"), [*DECISIONS, signed(9)])
     (path,) = files_in(directory_of(home, "node0"))
     path.write_bytes(path.read_bytes() + b'{"seq":12')
     written(directory_of(home, "node0"), [])

@@ -1,4 +1,7 @@
-"""`cmkms chain admit | reset`: what they ask, refuse and check. (On running nodes: tests/e2e/test_jumps.py.)"""
+"""`cmkms chain admit | reset`: what they ask, refuse and check.
+
+(On running nodes: tests/e2e/test_jumps.py.)
+"""
 
 import json
 from collections.abc import Iterator

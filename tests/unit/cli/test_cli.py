@@ -233,7 +233,9 @@ def test_the_shell_completes_commands_words_and_the_other_nodes(tmp_path: Path) 
 
 
 def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
-    """A shell's prompt and a container's health check ask often: click and the settings are all that `status --help` may cost."""
+    """A shell's prompt and a container's health check ask often: click and the settings are all
+    that `status --help` may cost.
+    """
     source = (
         "import sys; from cometkms.cli.commands import cli; cli.main(['status', '--help'], standalone_mode=False); "
         "print(*sorted(name for name in sys.modules if name.startswith('cometkms.cli.') or name in ('asyncio', 'ssl')))"

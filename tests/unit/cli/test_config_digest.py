@@ -1,4 +1,6 @@
-"""`cmkms config digest`: the same on every node that agrees, different where one does not, and no secret in it."""
+"""`cmkms config digest`: the same on every node that agrees, different where one does not, and no
+secret in it.
+"""
 
 import base64
 import json

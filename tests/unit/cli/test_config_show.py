@@ -1,4 +1,6 @@
-"""`cmkms config check` and `show`: what a start would take, and from where; variables that are none are named."""
+"""`cmkms config check` and `show`: what a start would take, and from where; variables
+that are none are named.
+"""
 
 import json
 from pathlib import Path
@@ -45,7 +47,9 @@ def test_the_commands_say_it(home: Path) -> None:
 
 
 def test_every_fault_is_told_at_once_whatever_its_kind(home: Path) -> None:
-    """A wrong type, an unknown key and wrong values; and nothing that only seems to be missing because it was one of them."""
+    """A wrong type, an unknown key and wrong values; and nothing that only seems to be missing
+    because it was one of them.
+    """
     (home / "config.toml").write_text(
         'chain_id = 5\nvalidator_addr = ["tcp://127.0.0.1:1"]\nrealtime = "yes"\nhttp_adr = "x"\nlog_level = "loud"\nleader_priority = 101\n'
         'peer = ["node0"]\n'

@@ -1,5 +1,6 @@
-"""Commands on a disk that fills up at each of their changes to it, and is full until they end: nothing half-made is left that stands in the
-way, it is exit code 7, and the same command does its work once there is room.
+"""Commands on a disk that fills up at each of their changes to it, and is full until they end:
+nothing half-made is left that stands in the way, it is exit code 7, and the same command does its
+work once there is room.
 """
 
 import errno
@@ -56,7 +57,9 @@ def full_from(number: int, work: Callable[[], Any], monkeypatch: pytest.MonkeyPa
 def each_full_disk(
     root: Path, work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, *, least: int = 2
 ) -> Iterator[None]:
-    """What is below `root` as each full disk left it; `work` is then to be done again by the test, with room."""
+    """What is below `root` as each full disk left it; `work` is then to be done again
+    by the test, with room.
+    """
     before = root.with_name("before")
     shutil.copytree(root, before)
     for number in itertools.count(1):

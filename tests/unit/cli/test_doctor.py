@@ -1,4 +1,6 @@
-"""`cmkms doctor` on sound and broken homes: what is wrong is a line with its cure, never a traceback, and nothing is changed."""
+"""`cmkms doctor` on sound and broken homes: what is wrong is a line with its cure, never a
+traceback, and nothing is changed.
+"""
 
 import base64
 import errno
@@ -359,7 +361,9 @@ def test_a_file_with_anything_in_it_is_a_finding_at_most(
 
 
 def test_a_node_that_signs_meanwhile_is_not_taken_for_two(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its store moves first, its state file follows: read in the other order, the file would seem to be ahead."""
+    """Its store moves first, its state file follows: read in the other order, the file would seem
+    to be ahead.
+    """
     from cometkms.operator.doctor import state as checks
 
     read = checks.survey

@@ -1,4 +1,7 @@
-"""`cmkms epoch`: what it asks, refuses and prints. (Its steps on running nodes: tests/e2e/test_epochs.py.)"""
+"""`cmkms epoch`: what it asks, refuses and prints.
+
+(Its steps on running nodes: tests/e2e/test_epochs.py.)
+"""
 
 import json
 from collections.abc import Iterator
@@ -189,7 +192,9 @@ def test_a_store_behind_its_state_file_is_sealed_as_one_that_may_be_an_old_copy(
 
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_what_the_others_sign_after_a_seal_takes_nothing_from_it(home: Path, confirmed: bool) -> None:
-    """A node that was sealed while it ran follows the signatures of those that are not sealed yet: its state file then is ahead."""
+    """A node that was sealed while it ran follows the signatures of those that are not sealed yet:
+    its state file then is ahead.
+    """
     store = PromiseStore.open(home / "data" / "node0" / "promises")
     store.write_header(sealed_header(store.header, MEMBERS, confirmed=confirmed))
     store.close()
@@ -219,7 +224,9 @@ def test_a_running_node_is_asked_for_its_seal(home: Path) -> None:
 
 
 def test_a_node_that_was_just_started_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds its home and does not listen yet: it is not taken for a stopped one, whose seal would vouch for less."""
+    """It holds its home and does not listen yet: it is not taken for a stopped one, whose seal
+    would vouch for less.
+    """
     text = seal_of(home, "node0")
     answer = {"ok": True, "node_id": "node0", "epoch": 1, "members": [{"id": "node0"}], "node_state": "complete"}
     running: list[FakeNode] = []
@@ -357,7 +364,9 @@ def test_a_member_that_was_in_the_new_epoch_does_not_begin_it_again(home: Path) 
 
 
 def test_a_seal_of_a_store_that_another_has_replaced_since_is_not_believed(home: Path) -> None:
-    """node1 was sealed, lost, and came back with a new store: what that one promised its first seal does not show."""
+    """node1 was sealed, lost, and came back with a new store: what that one promised its first seal
+    does not show.
+    """
     ended = parse_seal(seal_of(home, "node1"))
     later = replace(parse_seal(seal_of(home, "node2")), known=(("node1", Incarnation(1, 5)),))
     said = refusal(invoke(home, "begin", *flags(seal_text(ended), seal_text(later))), StateError)
@@ -376,7 +385,9 @@ def recovered(home: Path, *, known: Incarnation) -> str:
 
 
 def test_a_recovered_store_that_met_nobody_is_sealed_only_with_the_others_seals(home: Path) -> None:
-    """Else it bears the incarnation of its earlier store, or none, and who has recorded a higher one refuses its seal for ever."""
+    """Else it bears the incarnation of its earlier store, or none, and who has recorded a higher
+    one refuses its seal for ever.
+    """
     one = recovered(home, known=Incarnation(7, 3))
     said = refusal(invoke(home, "seal", "--next", LISTED, "--yes"), StateError)
     assert "has not met 1 of node1, node2 since" in said
@@ -397,7 +408,9 @@ def test_a_recovered_store_that_met_nobody_is_sealed_only_with_the_others_seals(
 def test_with_strict_start_a_recovered_store_needs_the_seals_of_all_others(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it runs it counts only when all have recorded it: an earlier store of it may live on beside one that is not sealed."""
+    """While it runs it counts only when all have recorded it: an earlier store of it may live on
+    beside one that is not sealed.
+    """
     one = recovered(home, known=Incarnation(7, 3))
     monkeypatch.setenv("COMETKMS_STRICT_START", "true")
     said = refusal(invoke(home, "seal", "--next", LISTED, "--yes", *flags(one)), StateError)
@@ -475,7 +488,9 @@ def test_an_old_member_without_its_store_recovers_instead_of_beginning(home: Pat
 
 
 def test_an_old_member_with_the_store_of_an_earlier_epoch_recovers_instead_of_beginning(home: Path) -> None:
-    """It is as good as none: what it promised in the epoch that ends, and whether it began the next, is not there."""
+    """It is as good as none: what it promised in the epoch that ends, and whether it began the
+    next, is not there.
+    """
     seals = list(flags(seal_of(home, "node1", epoch=2), seal_of(home, "node2", epoch=2)))
     assert "whether it began epoch 3 before is not known" in refusal(invoke(home, "begin", *seals), StateError)
     assert state_of(home) == of_here(home)

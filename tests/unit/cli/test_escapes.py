@@ -1,4 +1,6 @@
-"""What a peer, a status server or a file says moves no cursor and begins no line of a terminal, whichever command shows it."""
+"""What a peer, a status server or a file says moves no cursor and begins no line of a terminal,
+whichever command shows it.
+"""
 
 import http.server
 import json

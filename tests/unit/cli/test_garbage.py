@@ -1,4 +1,6 @@
-"""What answers at a status address may be no node, or lie: commands say so in words, and take nothing for a healthy node that is none."""
+"""What answers at a status address may be no node, or lie: commands say so in words, and take
+nothing for a healthy node that is none.
+"""
 
 import http.server
 import json

@@ -1,4 +1,6 @@
-"""Files that an operator names: a pipe is read to its end, one that nobody writes into is given up, one without end is read up to its bound."""
+"""Files that an operator names: a pipe is read to its end, one that nobody writes into is given up,
+one without end is read up to its bound.
+"""
 
 import os
 import threading

@@ -186,7 +186,9 @@ def test_a_running_node_is_refused(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_raise_in_a_living_cluster_is_refused_while_another_member_runs(home: Path, tmp_path: Path) -> None:
-    """It holds once a majority has it: a member that runs could sign below it with one that has not."""
+    """It holds once a majority has it: a member that runs could sign below it with one
+    that has not.
+    """
     paths = paths_of(tmp_path, "tmkms")
     port, own = free_port(), free_port()
     config = home / "config.toml"

@@ -1,7 +1,8 @@
-"""Commands that change what a node may sign, killed before each of their changes to the disk: what is left never signs twice, and goes on.
+"""Commands that change what a node may sign, killed before each of their changes to the disk: what
+is left never signs twice, and goes on.
 
-The same command, given again, comes to the same end; a start in between refuses, or knows at least as much as before; and so does one
-whose data/ is lost in between.
+The same command, given again, comes to the same end; a start in between refuses, or knows at least
+as much as before; and so does one whose data/ is lost in between.
 """
 
 import contextlib
@@ -76,7 +77,9 @@ def each_kill(home: Path, work: Callable[[], Any]) -> Iterator[int]:
 
 
 def started(home: Path, *, lost: bool = False) -> tuple[Header, int] | None:
-    """What a start would find in a copy of this home, and the height it stands at; None when it refuses. `lost`: its data/ is gone."""
+    """What a start would find in a copy of this home, and the height it stands at; None when it
+    refuses. `lost`: its data/ is gone.
+    """
     copy = home.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(home, copy)

@@ -1,4 +1,6 @@
-"""`--json`: every command that gives a plan or a result gives it as one document on stdout, and its words on stderr."""
+"""`--json`: every command that gives a plan or a result gives it as one document on stdout, and its
+words on stderr.
+"""
 
 import json
 from collections.abc import Iterator

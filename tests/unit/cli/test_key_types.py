@@ -1,4 +1,6 @@
-"""Keys of types beside ed25519, command by command: made, shown, imported, sealed, moved in and out; and refused by name."""
+"""Keys of types beside ed25519, command by command: made, shown, imported, sealed, moved in and
+out; and refused by name.
+"""
 
 import base64
 import json
@@ -59,11 +61,14 @@ def test_a_new_key_has_the_type_that_was_asked_for(tmp_path: Path, name: str) ->
         words = cmkms("keys", "show", "--home", str(home)).stdout
         assert f"type      {name}\naddress   {facts['address']}\n" in words
     assert key_of(made).read_bytes() != key_of(other).read_bytes()
-    assert cmkms("keys", "new", "--home", str(other), "--type", name).returncode == 4  # never overwritten
+    # never overwritten
+    assert cmkms("keys", "new", "--home", str(other), "--type", name).returncode == 4
 
 
 def test_a_key_is_imported_as_what_it_is(tmp_path: Path, name: str) -> None:
-    """A file tells its type; 32 bytes do not, and are an ed25519 seed unless the operator says what they are."""
+    """A file tells its type; 32 bytes do not, and are an ed25519 seed unless the
+    operator says what they are.
+    """
     case = vector(name)
     (tmp_path / "key.json").write_text(json.dumps(case["key_file"]))
     (tmp_path / "key.hex").write_text(case["private_key"])
@@ -282,4 +287,5 @@ def test_without_the_library_the_package_and_the_extra_are_named(tmp_path: Path,
     assert [(one["level"], one["cure"]) for one in findings if package in one["words"]] == [
         ("fail", f"pip install '{extra}'")
     ]
-    assert separately("keys", "show", "--home", str(home), env=bare).returncode == 0  # for that no library is needed
+    # for that no library is needed
+    assert separately("keys", "show", "--home", str(home), env=bare).returncode == 0

@@ -169,10 +169,14 @@ def test_the_digest_of_a_cluster_needs_the_passphrase_once(sealed: Path, tmp_pat
 
 
 def at_a_terminal(*arguments: str, typed: list[str], until: bytes = b"") -> tuple[int, str]:
-    """Run the command at a terminal of its own; each text is typed at the next prompt. `until`: what ends it, with Ctrl-C, once it is shown."""
+    """Run the command at a terminal of its own; each text is typed at the next prompt.
+
+    `until`: what ends it, with Ctrl-C, once it is shown.
+    """
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - the child
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit it as ignored
+        # a shell's background jobs inherit it as ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(sys.executable, [sys.executable, "-m", "cometkms", *arguments], environment())
     shown = since = b""
     left = list(typed)

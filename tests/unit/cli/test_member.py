@@ -1,4 +1,7 @@
-"""`cmkms member`: which step is due on a machine, by what is there. (Its steps on running nodes: tests/e2e/test_cluster_commands.py.)"""
+"""`cmkms member`: which step is due on a machine, by what is there.
+
+(Its steps on running nodes: tests/e2e/test_cluster_commands.py.)
+"""
 
 import json
 import shutil
@@ -31,7 +34,9 @@ REPLACE = ("replace", "node2", "node3=127.0.0.1:9555")
 
 @pytest.fixture
 def homes(tmp_path: Path) -> dict[str, Path]:
-    """node0 to node2, complete in epoch 1; node3 with the key and node0's settings, but for its id and address."""
+    """node0 to node2, complete in epoch 1; node3 with the key and node0's settings, but for its id
+    and address.
+    """
     assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
     found = {name: tmp_path / "net" / name for name in OLD}
     for name, home in found.items():
@@ -210,7 +215,9 @@ def test_an_interrupted_beginning_goes_on(homes: dict[str, Path], monkeypatch: p
 
 
 def test_a_new_machine_starts_empty_where_those_that_stay_are_a_majority(homes: dict[str, Path]) -> None:
-    """It reads what it needs from them; it could begin a second time without being found out, so it never does."""
+    """It reads what it needs from them; it could begin a second time without being
+    found out, so it never does.
+    """
     home = homes["node3"]
     put_seal(home, "node0")
     put_seal(home, "node1")
@@ -257,7 +264,9 @@ def recovered(home: Path) -> None:
 def test_a_member_that_lost_its_store_is_told_when_its_seal_is_needed_and_how_it_comes_to_one(
     homes: dict[str, Path],
 ) -> None:
-    """The others may be sealed and off, or lost for good: then the operator recovers it, and the seals in its home are as good as meeting them."""
+    """The others may be sealed and off, or lost for good: then the operator recovers it, and the
+    seals in its home are as good as meeting them.
+    """
     home = homes["node1"]
     shutil.rmtree(home / "data" / "node1")
     put_seal(home, "node0")
@@ -320,7 +329,10 @@ def test_of_two_members_the_one_that_lost_its_store_is_needed(tmp_path: Path) ->
 
 
 def two_left(homes: dict[str, Path]) -> tuple[str, ...]:
-    """node2 was taken out in epoch 1; the seals with which node0 and node1 end epoch 2. Gives the change that brings it back."""
+    """node2 was taken out in epoch 1; the seals with which node0 and node1 end epoch 2.
+
+    Gives the change that brings it back.
+    """
     home, two = homes["node2"], ("node0", "node1")
     for name in two:
         seal = Seal(name, 2, two, OLD, Standing.CONFIRMED, ((row_of(home), Watermark(HRS(20, 0, 2))),))
@@ -330,7 +342,9 @@ def two_left(homes: dict[str, Path]) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("left", ["sealed", "sealed, its data moved away", "away", "away, its data moved away"])
 def test_a_machine_that_was_a_member_comes_back_under_its_id(homes: dict[str, Path], left: str) -> None:
-    """What it promised since its epoch is not there: it recovers in the epoch that follows, and never in its own."""
+    """What it promised since its epoch is not there: it recovers in the epoch that follows, and
+    never in its own.
+    """
     home, data = homes["node2"], homes["node2"] / "data" / "node2"
     assert started(home) == (NodeState.COMPLETE, 1, OLD)
     if left.startswith("sealed"):

@@ -1,4 +1,6 @@
-"""In the place of a node's file or directory stands something else, or a link to where nothing is: every command says which and what helps."""
+"""In the place of a node's file or directory stands something else, or a link to where nothing is:
+every command says which and what helps.
+"""
 
 import json
 import os
@@ -74,7 +76,9 @@ def instead(home: Path, name: str, put: Callable[[Path], None]) -> Path:
 def test_a_directory_that_is_none_is_named_whole_and_nothing_is_taken_for_lost(
     home: Path, name: str, put: Callable[[Path], None]
 ) -> None:
-    """A disk that is not mounted is no store that is lost: nobody is told to recover, and nobody begins anew."""
+    """A disk that is not mounted is no store that is lost: nobody is told to recover, and nobody
+    begins anew.
+    """
     path = instead(home, name, put)
     files, core = files_of(home), choose.load()
     for attempt in (
@@ -120,7 +124,9 @@ def test_a_directory_in_the_state_file_s_place_is_told_before_anything_is_burnt(
 
 @pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
 def test_a_store_that_is_none_is_no_missing_one(home: Path, put: Callable[[Path], None]) -> None:
-    """Whatever a store would hold is not known: no new one is begun in its place, and no mark is shown without it."""
+    """Whatever a store would hold is not known: no new one is begun in its place, and no mark is
+    shown without it.
+    """
     path = instead(home, "data/node0/promises", put)
     files, core = files_of(home), choose.load()
     for attempt in (lambda: open_node(files, core), lambda: known_mark(files, files.chains[0], core)):
@@ -169,7 +175,9 @@ def test_a_noise_identity_that_is_missing_is_told_by_the_doctor_and_by_who_needs
 
 
 def test_nobody_is_told_to_shut_a_directory_that_only_stands_in_a_file_s_place(home: Path) -> None:
-    """`chmod 600 /` for noise_identity_file = "/", `chmod 700` of the home for a key_file that is ".": neither is a cure."""
+    """`chmod 600 /` for noise_identity_file = "/", `chmod 700` of the home for a key_file that is
+    ".": neither is a cure.
+    """
     config = home / "config.toml"
     text = config.read_text()
     config.write_text(f'noise_identity_file = "/"\n{text}')
@@ -203,7 +211,9 @@ def test_the_lock_s_place_is_named_with_what_helps(home: Path) -> None:
 
 
 def test_a_mistyped_path_of_another_signer_s_state_is_no_state_that_is_lost(home: Path, tmp_path: Path) -> None:
-    """The cure of a node's own missing file, `{"height":"0"…}`, would let a key sign anew what it has signed."""
+    """The cure of a node's own missing file, `{"height":"0"…}`, would let a key sign
+    anew what it has signed.
+    """
     for path, what in ((tmp_path / "none", "is missing"), (tmp_path, "is no file")):
         done = cmkms("state", "import", "--home", str(home), str(path))
         assert done.returncode == StateError.exit_code

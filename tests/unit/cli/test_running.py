@@ -1,4 +1,6 @@
-"""Commands that ask a running node: what they ask, what they show, and what they say when nobody answers."""
+"""Commands that ask a running node: what they ask, what they show, and what they say
+when nobody answers.
+"""
 
 import json
 from collections.abc import Callable, Iterator

@@ -57,7 +57,9 @@ def test_a_single_node_waits_for_nobody(tmp_path: Path) -> None:
 
 
 def test_an_agents_home_fits_the_nodes_which_then_dial_no_validator(tmp_path: Path) -> None:
-    """Each knows the other's key and where it listens; `cmkms start` and `cmkms agent` need nothing more."""
+    """Each knows the other's key and where it listens; `cmkms start` and `cmkms agent`
+    need nothing more.
+    """
     homes = made(tmp_path / "net", "--agent", "sentry-a", "--agent-port", "29440", "--chain-id", "c-1")
     assert [home.name for home in homes] == ["node0", "node1", "node2", "sentry-a"]
     agent = load_agent(homes[-1])

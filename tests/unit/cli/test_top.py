@@ -1,4 +1,6 @@
-"""`cmkms top`: where each member is asked, what is said of one that is not known, and the screen of it."""
+"""`cmkms top`: where each member is asked, what is said of one that is not known, and
+the screen of it.
+"""
 
 import json
 import socket

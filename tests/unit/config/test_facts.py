@@ -1,4 +1,6 @@
-"""What the hello says of the settings: alike where they are alike, whatever the order, and never too long."""
+"""What the hello says of the settings: alike where they are alike, whatever the order,
+and never too long.
+"""
 
 from pathlib import Path
 

@@ -189,7 +189,9 @@ def test_bad_settings_name_the_place_and_the_cure(text: str, words: str, tmp_pat
 
 @pytest.mark.parametrize("key", [key for key in (KEYS | CHAIN_KEYS) if key != "chain"])
 def test_what_a_wrong_type_is_told_to_be_written_as_is_of_the_right_one(key: str, tmp_path: Path) -> None:
-    """The line as the cure has it is taken for this key: nothing of it is told to be of a wrong type."""
+    """The line as the cure has it is taken for this key: nothing of it is told to be of
+    a wrong type.
+    """
     example = EXAMPLES[key].removesuffix(BY_KEY[key].hint) if key in BY_KEY else EXAMPLES[key]
     table = "" if key in KEYS else "[[chain]]\n"
     document = read_config(home_with(tmp_path, f"{table}{key} = {example}\n"))
@@ -230,7 +232,9 @@ def test_settings_that_exclude_each_other_are_named_once_each_with_what_to_do(tm
 
 
 def test_an_account_that_is_not_there_is_told_with_the_other_faults_where_the_node_would_run(tmp_path: Path) -> None:
-    """A command that only reads a home, on any machine, does not ask for it; nor does who switched the protections off."""
+    """A command that only reads a home, on any machine, does not ask for it; nor does who switched
+    the protections off.
+    """
     home = home_with(tmp_path, MINIMAL + 'signer_user = "nobody-has-this"\nlog_level = "warn"\n')
     with pytest.raises(ConfigError) as error:
         load_settings(home, Flags(), {}, here=True)
@@ -468,7 +472,9 @@ def test_a_lease_out_of_bounds_is_told_with_them_and_their_reason(text: str) -> 
 
 
 def test_the_lease_is_longer_than_what_the_log_needs() -> None:
-    """The library asserts that a leader's fallback is longer than a heartbeat; and the signer's lease is renewed within it."""
+    """The library asserts that a leader's fallback is longer than a heartbeat; and the signer's
+    lease is renewed within it.
+    """
     assert pytest.approx(3 * HEARTBEAT_S) == LEASE_MIN_S
     assert LEASE_MIN_S > SIGNER_LEASE_RENEW_S
     assert LEASE_MIN_S <= parse_lease(BY_KEY["default_ttl"].default) <= LEASE_MAX_S

@@ -175,7 +175,8 @@ def test_every_other_setting_waits_for_a_restart_and_is_named(name: str) -> None
     plan = plan_reload(RUNNING, loaded)
     assert len(plan.needs_restart) == 1
     assert plan.needs_restart[0].startswith(f"{KEYS.get(name, name)}: ")
-    assert plan.settings == replace(RUNNING, log_level="error")  # what may change is taken over all the same
+    # what may change is taken over all the same
+    assert plan.settings == replace(RUNNING, log_level="error")
 
 
 def test_of_a_passphrase_and_its_surroundings_nothing_is_told() -> None:

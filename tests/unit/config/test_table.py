@@ -1,4 +1,6 @@
-"""One table of settings: the flags, variables, keys, defaults, help, reload, init's file and CONFIGURATION.md follow from it."""
+"""One table of settings: the flags, variables, keys, defaults, help, reload, init's file and
+CONFIGURATION.md follow from it.
+"""
 
 import re
 import tomllib
@@ -111,7 +113,8 @@ def test_nothing_else_is_told_to_be_overridden_by_a_reload(one: Setting) -> None
     assert overridden(Flags(**{one.key: given_as(one)}), {}, {one.key: "another"}) == ()
 
 
-#: What `cmkms init` leaves out of its file: a supervisor gives the first on the command line, the others are read in CONFIGURATION.md.
+#: What `cmkms init` leaves out of its file: a supervisor gives the first on the command line, the
+#: others are read in CONFIGURATION.md.
 NOT_WRITTEN = {"key_passphrase_fd", "default_ttl", "audit_max_mib"}
 
 
@@ -120,7 +123,8 @@ def test_init_writes_every_setting_with_its_default_or_an_example(tmp_path: Path
     text = (tmp_path / "config.toml").read_text().partition("# Several chains")[0]
     written = dict(re.findall(r"^(?:# )?([a-z_]+) = (.*)$", text, re.M))
     assert set(written) == set(BY_KEY) - NOT_WRITTEN
-    own = {"id", "chain_id", "validator_addr", "peer", "agents"}  # of this node, or shown as nobody has it
+    # of this node, or shown as nobody has it
+    own = {"id", "chain_id", "validator_addr", "peer", "agents"}
     assert {key: value for key, value in written.items() if key not in own} == {
         one.key: one.toml for one in SETTINGS if one.key in written and one.key not in own
     }

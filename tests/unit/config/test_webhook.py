@@ -1,4 +1,6 @@
-"""Where alerts are sent to: what an address may be, where it is got from, and that nothing shows it."""
+"""Where alerts are sent to: what an address may be, where it is got from, and that
+nothing shows it.
+"""
 
 from pathlib import Path
 

@@ -149,7 +149,9 @@ def extension_signature(core: Core, slot: Any, held: bytes, content: bytes) -> b
 
 
 def test_beside_a_precommit_nothing_but_an_extension_of_its_own_place_is_signed(core: Core) -> None:
-    """Whoever calls the slot directly offers a vote's sign bytes as the "extension": they are wrapped, never signed as they are."""
+    """Whoever calls the slot directly offers a vote's sign bytes as the "extension": they are
+    wrapped, never signed as they are.
+    """
     slot, held = slot_of(core), sign_bytes(core, vote())
     slot.sign(Permit(held))
     for wanted in (
@@ -226,7 +228,9 @@ def test_no_extension_signature_where_none_belongs(core: Core, message: Message)
 
 @pytest.mark.parametrize("second", [0, 9], ids=["the same", "another timestamp"])
 def test_a_repeat_signs_the_extension_that_the_first_answer_lacked(core: Core, second: int) -> None:
-    """v1.x: skip_extension_signing may change between repeats; the recorded signature and timestamp come back either way."""
+    """v1.x: skip_extension_signing may change between repeats; the recorded signature and timestamp
+    come back either way.
+    """
     slot, first = slot_of(core), dataclasses.replace(vote(extension=b"x"), skip_extension=True)
     held = sign_bytes(core, first)
     signature, answer = asked(core, first).answer_sign(slot, Permit(held))
@@ -298,7 +302,9 @@ def test_errors_carry_words_cut_at_a_character(core: Core) -> None:
 
 
 def test_the_empty_answer_is_one_that_validators_ask_again_after(core: Core) -> None:
-    """A pong; over noise:// the one byte of an empty message is lost, and every later answer is taken for another request's."""
+    """A pong; over noise:// the one byte of an empty message is lost, and every later answer is
+    taken for another request's.
+    """
     assert asked(core, vote()).answer_empty() == bytes.fromhex("024200")
     v033 = core.decode_message(Dialect.AMINO, asked(core, vote(), Dialect.AMINO).answer_empty())
     assert v033.kind is Kind.PING_RESPONSE
@@ -386,7 +392,9 @@ print("collected")
 
 @pytest.mark.parametrize("kind", ["frames", "noise"])
 def test_a_frame_that_does_not_check_lends_nothing_beyond_its_refusal(core: Core, kind: str) -> None:
-    """Where the refusal's traceback is found by the collector, a view that C may still look at ends the process (CPython 3.11, cffi 2)."""
+    """Where the refusal's traceback is found by the collector, a view that C may still look at ends
+    the process (CPython 3.11, cffi 2).
+    """
     program = _IN_A_CYCLE.format(kind=kind)
     chosen = {"COMETKMS_PURE": "1"} if core.name == "pure" else {}
     done = subprocess.run(

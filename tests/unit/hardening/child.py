@@ -12,7 +12,10 @@ from typing import Any
 
 
 def in_child(life: Callable[[], Any]) -> Any:
-    """What `life` returns, through JSON; "killed by …" if the kernel ended it. An exception of its fails the test."""
+    """What `life` returns, through JSON; "killed by …" if the kernel ended it.
+
+    An exception of its fails the test.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -70,7 +70,10 @@ def seen_after(step: object) -> dict[str, object]:
 
 
 def test_root_becomes_another_user_for_good() -> None:
-    """Tests as root: all of it. As another user: nothing can be become, and what there is of capabilities goes."""
+    """Tests as root: all of it.
+
+    As another user: nothing can be become, and what there is of capabilities goes.
+    """
     if os.geteuid() != 0:
         seen = seen_after(give_up_capabilities)
         assert seen["CapEff"] == seen["CapPrm"] == []

@@ -111,7 +111,8 @@ def test_whoever_executes_a_program_is_killed_in_every_process(home: Path) -> No
     ids=["ptrace", "bpf", "perf_event_open", "process_vm_readv", "userfaultfd", "io_uring_setup", "clone3"],
 )
 def test_no_process_traces_watches_or_reaches_the_kernel_past_its_filter(home: Path, number: int, told: str) -> None:
-    if platform.machine() != "x86_64":  # the numbers above; the tables of both machines are tested with the filter
+    # the numbers above; the tables of both machines are tested with the filter
+    if platform.machine() != "x86_64":
         return
     for kept in (keeps(home), Keeps(Whom("no-such-account", 62_778), accepts=True)):
         found = shut(kept, lambda: kernel.syscall(number, 0, 0, 0, 0))
@@ -119,7 +120,9 @@ def test_no_process_traces_watches_or_reaches_the_kernel_past_its_filter(home: P
 
 
 def test_what_is_imported_late_is_found_or_was_named(home: Path) -> None:
-    """An account may not reach Python's own code, below /root say; whoever stays the node's user does."""
+    """An account may not reach Python's own code, below /root say; whoever stays the
+    node's user does.
+    """
 
     def late() -> None:
         import colorsys  # noqa: F401 - modules that nothing has imported yet
@@ -217,7 +220,10 @@ def test_a_key_that_code_directories_would_uncover_is_an_error_and_never_readabl
 def test_a_secret_that_lies_among_the_code_closes_that_directory(
     home: Path, listed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A passphrase in the working directory of `python -m cometkms`, say. The second case shows that the first can fail."""
+    """A passphrase in the working directory of `python -m cometkms`, say.
+
+    The second case shows that the first can fail.
+    """
     code = home / "code"
     code.mkdir()
     (code / "passphrase").write_text("x")

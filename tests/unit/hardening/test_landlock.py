@@ -1,4 +1,7 @@
-"""What is not allowed is forbidden, each right and each port; what is allowed works. Each ruleset in a process of its own."""
+"""What is not allowed is forbidden, each right and each port; what is allowed works.
+
+Each ruleset in a process of its own.
+"""
 
 import errno
 import os
@@ -91,7 +94,9 @@ def listener() -> socket.socket:
 
 
 def dial(port: int) -> None:
-    """By the bare call: create_connection() would import a codec, and nothing can be imported any more."""
+    """By the bare call: create_connection() would import a codec, and nothing can be
+    imported any more.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
         one.connect(("127.0.0.1", port))
 

@@ -1,4 +1,7 @@
-"""What a process asks of the kernel is what the kernel then says of it. Each test in a process of its own."""
+"""What a process asks of the kernel is what the kernel then says of it.
+
+Each test in a process of its own.
+"""
 
 import errno
 import subprocess

@@ -1,4 +1,6 @@
-"""Who runs first: each class is what the kernel says afterwards, and what is not granted is said and changes nothing."""
+"""Who runs first: each class is what the kernel says afterwards, and what is not granted is said
+and changes nothing.
+"""
 
 import contextlib
 import errno
@@ -95,7 +97,8 @@ def test_the_real_time_class_where_it_is_granted_has_a_bound_and_no_heirs(grant:
         os.setresuid(STRANGER, STRANGER, STRANGER)
 
     state, why, (policy, _, bound_us), child = taken(Turn.REALTIME, *([by_limit] if grant == "a limit" else []))
-    if state == State.UNAVAILABLE:  # a container without the right, or a kernel that gives a group no real-time at all
+    # a container without the right, or a kernel that gives a group no real-time at all
+    if state == State.UNAVAILABLE:
         assert "realtime = true" in why
         assert policy == os.SCHED_OTHER
         return

@@ -93,7 +93,9 @@ def test_clone3_and_io_uring_do_not_exist_so_that_libraries_do_without(machine: 
 
 
 def test_another_machines_calls_kill() -> None:
-    """On x86_64 a process may make 32-bit calls, whose numbers mean something else; and x32's, with a bit of their own."""
+    """On x86_64 a process may make 32-bit calls, whose numbers mean something else; and x32's, with
+    a bit of their own.
+    """
     x86, arm = MACHINES["x86_64"], MACHINES["aarch64"]
     for arch in (0x4000_0003, arm.audit_arch, 0):
         assert run(program(x86, ALL), arch, 0) == KILL_PROCESS

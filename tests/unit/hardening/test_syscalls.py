@@ -44,7 +44,9 @@ def of_the_header(header: str, names: list[str], tmp_path: Path) -> dict[str, in
 def test_every_number_is_the_headers(machine: str, tmp_path: Path) -> None:
     header = HEADERS[machine]
     if machine == "x86_64" and not list(Path("/usr/include").glob(f"**/{header}")):
-        header = "asm/unistd.h"  # a compiler for another machine alone: its own header is not there, the generic one is checked
+        # a compiler for another machine alone: its own header is not there, the generic one is
+        # checked
+        header = "asm/unistd.h"
     ours = {name: number for table in TABLES for name, number in numbers(table, MACHINES[machine]).items()}
     theirs = of_the_header(header, [name for table in TABLES for name in table], tmp_path)
     assert len(theirs) > 100

@@ -1,4 +1,6 @@
-"""What a child's loop does at its heartbeat: everything that it does a few times a second, in one wake-up."""
+"""What a child's loop does at its heartbeat: everything that it does a few times a
+second, in one wake-up.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,6 @@
-"""What the parent left open is closed, but for what was asked for; what it closed is open; and what it gave to read is let go of."""
+"""What the parent left open is closed, but for what was asked for; what it closed is open; and what
+it gave to read is let go of.
+"""
 
 import ast
 import json
@@ -42,7 +44,9 @@ os.write(int(os.environ["TELL"]), repr(found).encode())
 
 @pytest.mark.parametrize("closed", ["", "0", "1", "2", "01", "12", "012"])
 def test_what_is_opened_takes_no_stream_that_the_parent_closed(closed: str) -> None:
-    """Else the log goes into whatever took its number: the store of the promises, a socket between two processes."""
+    """Else the log goes into whatever took its number: the store of the promises, a socket between
+    two processes.
+    """
     reading, telling = os.pipe()
     redirections = " ".join(f"{fd}>&-" for fd in closed)
     command = f'exec "$0" -c "$1" {redirections}'

@@ -1,4 +1,7 @@
-"""The queue between two processes: what each end may rely on, whatever the other one does. Both implementations."""
+"""The queue between two processes: what each end may rely on, whatever the other one does.
+
+Both implementations.
+"""
 
 import os
 import select
@@ -129,7 +132,9 @@ def test_a_push_without_wake_up_is_found_by_the_next_look(queue: Queue) -> None:
 def test_a_push_between_the_last_look_and_the_clearing_is_not_lost(
     ring: RingQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The producer's push and wake-up fall exactly between "empty" and "clear": the consumer must not sleep on it."""
+    """The producer's push and wake-up fall exactly between "empty" and "clear": the consumer must
+    not sleep on it.
+    """
     clear = os.eventfd_read
 
     def push_then_clear(fd: int) -> int:
@@ -255,7 +260,9 @@ def test_an_impossible_length_in_shared_memory_is_refused_and_not_taken(ring: Ri
 
 
 def test_what_a_producer_wrote_and_did_not_publish_is_invisible(ring: RingQueue) -> None:
-    """A producer killed in the middle of a write has not moved the tail; its successor writes the slot anew."""
+    """A producer killed in the middle of a write has not moved the tail; its successor
+    writes the slot anew.
+    """
     LENGTH.pack_into(ring._memory, SLOTS_AT, 4)
     ring._memory[SLOTS_AT + 8 : SLOTS_AT + 12] = b"half"
     assert ring.pop() is None
@@ -298,7 +305,9 @@ def test_close_gives_back_every_descriptor() -> None:
 
 
 def traffic(scenario: str, core_name: str, amount: int) -> int:
-    """Run a scenario in a process of its own (it forks); returns how many messages arrived, all as they should."""
+    """Run a scenario in a process of its own (it forks); returns how many messages arrived, all as
+    they should.
+    """
     command = [sys.executable, "-m", "tests.unit.ipc.traffic", scenario, core_name, str(amount)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
@@ -307,7 +316,9 @@ def traffic(scenario: str, core_name: str, amount: int) -> int:
 
 @pytest.mark.parametrize(("core_name", "amount"), [("native", 600_000), ("pure", 150_000)])
 def test_two_processes_at_full_speed_lose_and_change_nothing(core_name: str, amount: int) -> None:
-    """The consumer sleeps on the descriptor whenever the queue is empty: one lost wake-up would end this in a timeout."""
+    """The consumer sleeps on the descriptor whenever the queue is empty: one lost wake-up would end
+    this in a timeout.
+    """
     assert traffic("hammer", core_name, amount) == amount
 
 
@@ -326,7 +337,9 @@ def test_a_consumer_stopped_in_the_middle_of_a_full_queue_goes_on_where_it_was()
 
 
 def test_the_traffic_script_notices_what_it_must_notice() -> None:
-    """The tests above can fail: a message that is dropped, repeated or changed ends the script with an error."""
+    """The tests above can fail: a message that is dropped, repeated or changed ends the
+    script with an error.
+    """
     for fault in ("drop", "repeat", "change"):
         command = [sys.executable, "-m", "tests.unit.ipc.traffic", "hammer", "native", "2000", fault]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -1,4 +1,6 @@
-"""Names that cannot be looked up any more: another process is asked for, when somebody is missed and not before."""
+"""Names that cannot be looked up any more: another process is asked for, when somebody is missed
+and not before.
+"""
 
 import asyncio
 from typing import Any, cast

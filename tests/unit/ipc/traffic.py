@@ -1,9 +1,11 @@
-"""Real processes on one queue, forked as the supervisor forks them. Exit code 0 and the number of messages, or what was wrong.
+"""Real processes on one queue, forked as the supervisor forks them.
+
+Exit code 0 and the number of messages, or what was wrong.
 
 python -m tests.unit.ipc.traffic hammer|kill-producer|kill-consumer|stop-consumer native|pure AMOUNT [drop|repeat|change]
 
-A message is (producer's life, number within it, checksum) and filling of varying size. The consumer notes the last number it
-took in shared memory, where its successor finds it.
+A message is (producer's life, number within it, checksum) and filling of varying size. The consumer
+notes the last number it took in shared memory, where its successor finds it.
 """
 
 import mmap
@@ -69,7 +71,10 @@ class Notes:
 
 
 def consume(queue: Queue, notes: Notes, amount: int | None, gap: int) -> None:
-    """Until `amount` messages in all. A consumer's first message may be `gap` numbers ahead: its predecessor died with them."""
+    """Until `amount` messages in all.
+
+    A consumer's first message may be `gap` numbers ahead: its predecessor died with them.
+    """
     taken, life, number = notes.read()
     while amount is None or taken < amount:
         message = queue.pop()

@@ -1,4 +1,6 @@
-"""Work with a secret in a process of its own: what it gives or raises comes back, and nothing of it stays here."""
+"""Work with a secret in a process of its own: what it gives or raises comes back, and
+nothing of it stays here.
+"""
 
 import errno
 import os

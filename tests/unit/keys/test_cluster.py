@@ -1,4 +1,6 @@
-"""What a node knows of the cluster's secret: itself, the others' public keys, and how to show and see that a stranger holds it, too."""
+"""What a node knows of the cluster's secret: itself, the others' public keys, and how to show and
+see that a stranger holds it, too.
+"""
 
 import dataclasses
 import json

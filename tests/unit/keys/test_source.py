@@ -1,4 +1,6 @@
-"""Key sources: the same slot whatever the key is kept in, and a clear word where it cannot be opened."""
+"""Key sources: the same slot whatever the key is kept in, and a clear word where it
+cannot be opened.
+"""
 
 import base64
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A CometBFT RPC without the node: recorded answers (tests/vectors/rpc.json), or whatever a test wants it to send."""
+"""A CometBFT RPC without the node: recorded answers (tests/vectors/rpc.json), or whatever a test
+wants it to send.
+"""
 
 import json
 import threading
@@ -21,7 +23,10 @@ def recorded(method: str, arguments: dict[str, str]) -> Any:
 
 
 class FakeRpc:
-    """`with FakeRpc() as rpc:` answers at rpc.url. `answer(method, arguments)`: a document, or bytes sent as they are."""
+    """`with FakeRpc() as rpc:` answers at rpc.url.
+
+    `answer(method, arguments)`: a document, or bytes sent as they are.
+    """
 
     def __init__(self, answer: Answer = recorded) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []

@@ -1,4 +1,7 @@
-"""Asking a node's RPC: its answer, its error, or a bounded failure with a cure. Whatever is sent, nothing hangs and nothing grows."""
+"""Asking a node's RPC: its answer, its error, or a bounded failure with a cure.
+
+Whatever is sent, nothing hangs and nothing grows.
+"""
 
 import socket
 import threading

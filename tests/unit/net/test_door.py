@@ -1,4 +1,6 @@
-"""The port for agents, in a thread with real sockets: who is let in, who is not, and that nobody is in the way for ever."""
+"""The port for agents, in a thread with real sockets: who is let in, who is not, and that nobody is
+in the way for ever.
+"""
 
 import socket
 import threading

@@ -117,7 +117,10 @@ def test_what_waits_when_the_connection_ends_is_forgotten() -> None:
 
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed by its owner meanwhile"])
 def test_a_connection_that_the_loop_has_given_up_is_told_as_lost(closed: bool) -> None:
-    """uvloop calls the reader a last time when a connection is reset. It finds what came before; what is to be sent then waits for nobody."""
+    """uvloop calls the reader a last time when a connection is reset.
+
+    It finds what came before; what is to be sent then waits for nobody.
+    """
 
     async def main() -> None:
         loop, lost, read = asyncio.get_running_loop(), [], bytearray()

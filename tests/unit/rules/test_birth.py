@@ -93,7 +93,9 @@ def test_who_was_born_before_is_told_by_a_majority(mine: Life) -> None:
 
 
 def test_a_record_that_a_complete_member_shows_is_not_taken_against_what_the_third_shows() -> None:
-    """The third still has the store that this node was born beside: whoever shows another one in its name lies."""
+    """The third still has the store that this node was born beside: whoever shows another one in
+    its name lies.
+    """
     born = life(BORN, "a", ABC)
     false = record("a", "x", "c")
     assert turn(born, b=life(EMPTY, "b"), c=life(COMPLETE, "c", false))[0] == ABC

@@ -1,4 +1,6 @@
-"""Heights that are burnt on the operator's word: which chains they are said of, and how such a mark is told from a promise."""
+"""Heights that are burnt on the operator's word: which chains they are said of, and how such a mark
+is told from a promise.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Which members' epoch is over, as far as one home knows. (When seals vouch: tests/model/epoch.py and tests/unit/store.)"""
+"""Which members' epoch is over, as far as one home knows.
+
+(When seals vouch: tests/model/epoch.py and tests/unit/store.)
+"""
 
 import pytest
 

@@ -23,7 +23,8 @@ def test_of_a_row_in_which_nothing_is_known_any_height_is_plausible() -> None:
     [
         (0.0, JUMP_HEIGHTS),
         (1.0, JUMP_HEIGHTS + JUMP_HEIGHTS_PER_S),
-        (WEEK_S, JUMP_HEIGHTS + int(WEEK_S) * JUMP_HEIGHTS_PER_S),  # the whole cluster was stopped; the key was jailed
+        # the whole cluster was stopped; the key was jailed
+        (WEEK_S, JUMP_HEIGHTS + int(WEEK_S) * JUMP_HEIGHTS_PER_S),
         (-YEAR_S, JUMP_HEIGHTS),  # the clock went back
     ],
 )
@@ -59,7 +60,9 @@ def test_whoever_gets_everything_signed_raises_it_by_a_bound_of_time(
 
 
 def test_one_height_after_another_is_never_held_up() -> None:
-    """A replay, a trial or a measurement: as quick as this program signs, learned of one by one, or every so many heights."""
+    """A replay, a trial or a measurement: as quick as this program signs, learned of one by one, or
+    every so many heights.
+    """
     for heights, every_s in ((1, 1 / 4000), (SIGN_STATE_HEIGHTS, SIGN_STATE_HEIGHTS / 4000)):
         known = Known(100, NOW)
         for number in range(1, 5000):

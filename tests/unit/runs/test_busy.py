@@ -46,6 +46,8 @@ def test_a_command_that_is_told_to_end_ends_all() -> None:
 
 
 def test_who_asks_too_late_ends_at_once() -> None:
-    """A parent that was killed between the fork and the child's asking for its death signal sends none."""
+    """A parent that was killed between the fork and the child's asking for its death
+    signal sends none.
+    """
     late = "import signal, tests.busy as busy; busy._end_with_parent(signal.SIGKILL, parent=2**22)"
     assert subprocess.run([sys.executable, "-c", late], check=False).returncode == -signal.SIGKILL

@@ -61,7 +61,9 @@ def outcome(directory: Path, count: int, crashing: int) -> str:
 
 
 def test_a_crashed_test_fails_once_and_all_others_run(tmp_path: Path) -> None:
-    """Wherever it happens: at the start, in the middle, and among the last, when nothing is left to hand out."""
+    """Wherever it happens: at the start, in the middle, and among the last, when
+    nothing is left to hand out.
+    """
     for count, crashing in ((12, 0), (12, 6), (12, 10), (12, 11), (4, 3), (3, 1)):
         directory = tmp_path / f"{count}-{crashing}"
         directory.mkdir()

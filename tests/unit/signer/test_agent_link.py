@@ -1,4 +1,6 @@
-"""A node's end of its agents' links, over real sockets: what is served, what is told NOT_NOW, and what ends a link."""
+"""A node's end of its agents' links, over real sockets: what is served, what is told NOT_NOW, and
+what ends a link.
+"""
 
 import asyncio
 import itertools
@@ -224,7 +226,9 @@ def test_what_was_asked_of_a_leader_is_told_not_now_when_it_leads_no_more() -> N
     ids=["ping", "SignBytes", "SignRawBytes"],
 )
 def test_another_chain_and_another_signed_kind_get_nothing(other: Message) -> None:
-    """Bytes that are no vote have no place that would guard them, so that no agent may ask for them."""
+    """Bytes that are no vote have no place that would guard them, so that no agent may
+    ask for them.
+    """
 
     async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
         agent = Agent(port, door)
@@ -295,7 +299,9 @@ def test_refusals_slow_an_agent_down_but_are_answered_before_it_asks_the_next_no
 
 
 def test_a_flood_is_read_a_few_messages_at_a_time_and_everybody_else_has_turns_in_between() -> None:
-    """Else one agent's 64 KiB of requests hold the signer's loop for so long that its heartbeat is missed, and the lead moves."""
+    """Else one agent's 64 KiB of requests hold the signer's loop for so long that its heartbeat is
+    missed, and the lead moves.
+    """
 
     async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
         port.on_standing(leads=True, leader="node0")

@@ -1,4 +1,5 @@
-"""After warm-up a signature leaves nothing behind: no block of memory, no cycle for the collector, which runs by hand (ipc/child.py).
+"""After warm-up a signature leaves nothing behind: no block of memory, no cycle for the collector,
+which runs by hand (ipc/child.py).
 
 That the C core itself allocates nothing at all is tests/lint/test_csrc.py's.
 """
@@ -20,7 +21,9 @@ SLACK_BLOCKS = 20  # caches of the interpreter, not one block a signature
 
 
 def growth(sign_one: Callable[[int], None]) -> int:
-    """Blocks that so many signatures leave allocated; and nothing that only the collector would find."""
+    """Blocks that so many signatures leave allocated; and nothing that only the
+    collector would find.
+    """
     gc.collect()  # it empties the interpreter's free lists: the warm-up fills them again
     gc.disable()
     try:

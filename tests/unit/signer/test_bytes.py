@@ -1,4 +1,6 @@
-"""Bytes that are no vote at a chain's signer: allowed or refused, by the leader only, counted, audited, told once where they are many."""
+"""Bytes that are no vote at a chain's signer: allowed or refused, by the leader only, counted,
+audited, told once where they are many.
+"""
 
 import pytest
 
@@ -90,7 +92,9 @@ def test_what_must_not_be_signed_is_refused_for_good_and_audited(
 
 
 def test_a_node_that_does_not_lead_signs_none(stage: Stage) -> None:
-    """Its connections are closed when it loses the lead; what is read before they are is answered empty, and asked again elsewhere."""
+    """Its connections are closed when it loses the lead; what is read before they are is answered
+    empty, and asked again elsewhere.
+    """
     asker = Requester(stage.core)
     stage.chain.allow_bytes(BOTH)
     stage.chain.abandon()

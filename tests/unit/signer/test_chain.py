@@ -1,4 +1,6 @@
-"""The critical section of a chain: order, deadlines, stale permits, two validators, a state process that comes and goes."""
+"""The critical section of a chain: order, deadlines, stale permits, two validators, a state process
+that comes and goes.
+"""
 
 import base64
 import weakref
@@ -217,7 +219,9 @@ def test_the_second_of_two_validators_waits_and_then_the_rule_decides(stage: Sta
 
 
 def test_a_place_below_the_last_one_is_refused_without_an_error_in_the_log(stage: Stage, asker: Requester) -> None:
-    """As a validator asks that replays its log: refused, counted and told, and no reason to look for a second signer."""
+    """As a validator asks that replays its log: refused, counted and told, and no reason to look
+    for a second signer.
+    """
     stage.ask(asker)
     stage.permit()
     stage.ask(asker, height=4)
@@ -282,7 +286,8 @@ def test_refusals_alike_are_told_once_and_then_as_a_number_at_growing_intervals(
         stage.now_ns += 100_000_000
         stage.ask(asker, chain="d")
         stage.chain.tell_folded()
-    assert told(stage)[3:] == [("refused", 1009), ("refused", 20), ("refused", 40)]  # at 1 s, 3 s and 7 s
+    # at 1 s, 3 s and 7 s
+    assert told(stage)[3:] == [("refused", 1009), ("refused", 20), ("refused", 40)]
     stage.chain.tell_folded(all_of_it=True)
     stage.chain.tell_folded(all_of_it=True)
     assert told(stage)[6:] == [("refused", 30)]
@@ -301,7 +306,10 @@ def test_refusals_alike_are_told_once_and_then_as_a_number_at_growing_intervals(
 def test_a_signature_that_is_asked_for_again_and_again_is_told_once_a_place_and_then_as_a_number(
     stage: Stage, asker: Requester, core: Core
 ) -> None:
-    """No refusal, and as cheap to ask for. What a second validator asks for is news, and so is the next place."""
+    """No refusal, and as cheap to ask for.
+
+    What a second validator asks for is news, and so is the next place.
+    """
     stage.chain._trail = trail = Trail()
     other = Requester(core)
     other.name = "w"
@@ -438,7 +446,9 @@ def test_the_next_is_served_at_once_when_the_one_under_way_has_gone(stage: Stage
 
 
 def test_what_was_given_up_while_another_waits_for_its_majority_is_not_kept(stage: Stage, core: Core) -> None:
-    """An agent may ask and give up as often as it likes, a megabyte each: while no majority is there nothing takes the line's place."""
+    """An agent may ask and give up as often as it likes, a megabyte each: while no majority is
+    there nothing takes the line's place.
+    """
     waits = Requester(core)
     stage.ask(waits)
     given_up = []

@@ -1,4 +1,6 @@
-"""The signer shut off as at every start, and then probed from inside: what a thief of its process could do."""
+"""The signer shut off as at every start, and then probed from inside: what a thief of
+its process could do.
+"""
 
 import os
 import socket
@@ -125,7 +127,9 @@ def test_a_home_beside_the_names_files_narrows_the_rule_to_those_files(
 
 
 def test_with_a_unix_socket_it_has_no_capability_and_makes_no_such_socket(home: Path) -> None:
-    """Another process dials (tests/unit/net/test_dialer.py); neither does this one read what CAP_DAC_OVERRIDE would."""
+    """Another process dials (tests/unit/net/test_dialer.py); neither does this one read what
+    CAP_DAC_OVERRIDE would.
+    """
     measures, told = shut(
         plan_of(home, NAME, UNIX),
         lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
@@ -222,8 +226,11 @@ def test_what_the_kernel_lacks_is_said_and_only_required_stops_for_it(
     ids=["landlock", "seccomp", "dumpable", "user"],
 )
 def test_what_is_there_and_does_not_hold_is_no_start(home: Path, broken: Callable[[], None], words: str) -> None:
-    """Each is replaced by something that claims to have done it: the check afterwards must see that."""
-    user = "root" if ROOT and words.startswith("no_dump") else ""  # else the change of user repairs what is broken here
+    """Each is replaced by something that claims to have done it: the check afterwards
+    must see that.
+    """
+    # else the change of user repairs what is broken here
+    user = "root" if ROOT and words.startswith("no_dump") else ""
     assert words in failure(plan_of(home, user=user), broken)
 
 

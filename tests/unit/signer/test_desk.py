@@ -1,4 +1,6 @@
-"""An agent's requests on the hot path against the general path: the same messages to the agents, reservations, watermark and counters."""
+"""An agent's requests on the hot path against the general path: the same messages to the agents,
+reservations, watermark and counters.
+"""
 
 import asyncio
 import contextlib
@@ -86,7 +88,10 @@ def _timeless(document: dict) -> dict:
 
 
 class AgentStage(Stage):
-    """The validators of a Stage, and two agents. Runs in a loop that never turns: what is readable is read when the test says so."""
+    """The validators of a Stage, and two agents.
+
+    Runs in a loop that never turns: what is readable is read when the test says so.
+    """
 
     def __init__(self, *, hot: bool) -> None:
         super().__init__(hot=hot)
@@ -210,7 +215,9 @@ async def _play(events: list[tuple], *, hot: bool) -> dict[str, object]:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=30))
 def test_an_agents_request_on_the_hot_path_and_on_the_general_path_cannot_be_told_apart(events: list[tuple]) -> None:
-    """Whatever agents and validators ask, whatever is permitted, refused, lost or late, in whatever order."""
+    """Whatever agents and validators ask, whatever is permitted, refused, lost or late,
+    in whatever order.
+    """
     general, hot = (asyncio.run(_play(events, hot=hot)) for hot in (False, True))
     assert general == hot
 
@@ -265,7 +272,9 @@ def test_what_is_not_plain_is_the_general_paths(kind: str, block: int) -> None:
 
 
 def test_what_the_socket_does_not_take_is_sent_before_anything_else() -> None:
-    """An agent that does not read: the answer waits, whole and in its place, and nothing of the core's overtakes it."""
+    """An agent that does not read: the answer waits, whole and in its place, and nothing of the
+    core's overtakes it.
+    """
 
     def scene(stage: AgentStage) -> None:
         agent = stage.agents[0]
@@ -306,7 +315,9 @@ def test_what_the_socket_does_not_take_is_sent_before_anything_else() -> None:
 
 
 def test_an_answer_does_not_overtake_what_the_agent_has_not_read() -> None:
-    """It was asked before the socket was full, and the socket has room again before the bytes that wait were sent."""
+    """It was asked before the socket was full, and the socket has room again before the bytes that
+    wait were sent.
+    """
 
     def scene(stage: AgentStage) -> None:
         agent = stage.agents[0]

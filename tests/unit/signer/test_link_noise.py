@@ -1,4 +1,6 @@
-"""A link to listeners of noise:// that are late, stop in the middle, are others than expected, or do not list us."""
+"""A link to listeners of noise:// that are late, stop in the middle, are others than expected, or
+do not list us.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,6 @@
-"""The signer's hot path against the general path: the same events, the same answers, messages, watermark and counters."""
+"""The signer's hot path against the general path: the same events, the same answers, messages,
+watermark and counters.
+"""
 
 import base64
 import contextlib
@@ -66,7 +68,8 @@ class Connection:
         self.open()
 
     def open(self) -> None:
-        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # an answer a packet
+        # an answer a packet
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours.setblocking(False)
         self.theirs.setblocking(False)
         self.session: Session | None = CORE.session(Dialect.PROTO, "c", None, b"")
@@ -217,7 +220,9 @@ class Stage:
         self.connections[who].ask(vote)
 
     def permit(self, back: int, second: int) -> None:
-        """The permit of one of the last reservations; maybe for bytes with another timestamp, as another node held them."""
+        """The permit of one of the last reservations; maybe for bytes with another timestamp, as
+        another node held them.
+        """
         self.take_sent()
         if len(self.asked) <= back:
             return
@@ -242,7 +247,10 @@ class Stage:
         self.tell(Mark(NONCE, 0, Watermark(HRS(height, 0, 1))))
 
     def expire(self) -> None:
-        """What waits is late. The clock stands ahead for that look only: C's signatures have the machine's time."""
+        """What waits is late.
+
+        The clock stands ahead for that look only: C's signatures have the machine's time.
+        """
         self.offset_ns = 3_000_000_000
         self.chain.expire()
         self.offset_ns = 0
@@ -537,7 +545,10 @@ def test_whether_a_height_is_plausible_is_asked_of_the_state_process_and_its_wor
 def test_the_hashes_of_a_bls_vote_and_its_extension_are_made_while_the_majority_is_asked(
     hot: bool, second: int
 ) -> None:
-    """Before there is a permit, on both paths. A permit with another timestamp takes the extension's hash only: it has no timestamp."""
+    """Before there is a permit, on both paths.
+
+    A permit with another timestamp takes the extension's hash only: it has no timestamp.
+    """
     stage = Stage(hot=hot, key_type=BLS12_381)
     try:
         stage.mark(1)

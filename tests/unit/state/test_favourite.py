@@ -28,7 +28,10 @@ STEP_S = 0.25
 
 
 class Leader:
-    """Node a and what it knows of b and c; time is stepped by hand. Whoever is asked takes the lead at once."""
+    """Node a and what it knows of b and c; time is stepped by hand.
+
+    Whoever is asked takes the lead at once.
+    """
 
     def __init__(self, **priorities: str) -> None:
         self.now = 1000.0

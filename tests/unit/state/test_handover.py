@@ -23,13 +23,16 @@ def test_a_handover_asks_the_complete_members_the_longest_so_first(three: Three)
 def test_a_leader_whose_requests_nobody_answers_hands_over_in_turn(
     three: Three, name: str, order: tuple[str, str]
 ) -> None:
-    """Not to the one that is there for longest: two would hand it to each other, and the third never tried."""
+    """Not to the one that is there for longest: two would hand it to each other, and the third
+    never tried.
+    """
     leading(three)
     three.nodes["a"].raft.leading = False
     come_back(three, order[0])
     three.wait(START_READ_S)
     for other in order:
-        three.nodes[other].node.membership.ready = False  # it answers no promise, and has not said so
+        # it answers no promise, and has not said so
+        three.nodes[other].node.membership.ready = False
     leader = three.nodes[name]
     leader.lead()
     assert leader.reserve(sign_bytes(1)) is None
@@ -64,7 +67,9 @@ def test_what_a_member_said_on_an_earlier_connection_is_not_believed(three: Thre
 
 
 def test_an_order_to_hand_over_needs_the_lead_and_no_lease(three: Three) -> None:
-    """In the moment after an election the marks of the others are still read: that is no reason to refuse."""
+    """In the moment after an election the marks of the others are still read: that is
+    no reason to refuse.
+    """
     a = leading(three)
     a.node.leadership.leased = False
     assert a.node.handover.drills.obey("the operator", Action.TRANSFER, "c") == ""

@@ -1,4 +1,6 @@
-"""The hot path in C against the general path: it serves the plain case exactly, with the same bytes on the wire and on the disk, and nothing else."""
+"""The hot path in C against the general path: it serves the plain case exactly, with the same bytes
+on the wire and on the disk, and nothing else.
+"""
 
 import ctypes
 import itertools
@@ -369,7 +371,8 @@ def test_a_changed_message_is_served_only_if_it_still_is_one(node: Node, data: s
         sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
     if data.draw(st.booleans()):
         del sent[data.draw(st.integers(0, len(sent))) :]
-    before = [node.store.mark(n) for n in range(3)]  # what was changed may have become another row's
+    # what was changed may have become another row's
+    before = [node.store.mark(n) for n in range(3)]
     node.wires[0].send(bytes(sent))
     rest = node.wires[0].lane.turn(serve=True)
     assert rest == sent or sent.endswith(rest)
@@ -693,7 +696,9 @@ def test_what_is_not_served_here_is_no_flow(node: Node) -> None:
 
 
 def test_a_path_calls_libc_through_a_table_that_is_read_only(node: Node) -> None:
-    """What the simulation replaces in its own objects, nothing replaces in a node: the table is constant memory of the library."""
+    """What the simulation replaces in its own objects, nothing replaces in a node: the table is
+    constant memory of the library.
+    """
     table = lib.ck_calls_of_libc()
     signer = CORE.sign_path(nonce=1, reservations=node.requests, permits=node.permits, slots=[])
     assert isinstance(signer, NativeSignPath)

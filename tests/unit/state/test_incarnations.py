@@ -1,4 +1,6 @@
-"""One member, one store, between whole nodes without sockets: who is refused, who ends, and whose word moves what."""
+"""One member, one store, between whole nodes without sockets: who is refused, who ends, and whose
+word moves what.
+"""
 
 from dataclasses import replace
 
@@ -168,7 +170,10 @@ def test_strict_start_takes_an_incarnation_and_a_copy_from_before_it_ends(three:
 
 @pytest.mark.parametrize("remembers", [SEQ_RAISE_MAX + 100, SEQ_MAX])
 def test_a_memory_near_the_end_of_numbers_has_everybody_read_and_moves_no_seq(three: Three, remembers: int) -> None:
-    """The connection stays: an honest member may have been told it in this one's name. Once the liar is gone, or has answered, it is over."""
+    """The connection stays: an honest member may have been told it in this one's name.
+
+    Once the liar is gone, or has answered, it is over.
+    """
     whole(three)
     a, b = three.nodes["a"], three.nodes["b"]
     seq = a.store.seq
@@ -182,7 +187,9 @@ def test_a_memory_near_the_end_of_numbers_has_everybody_read_and_moves_no_seq(th
 
 
 def test_a_node_that_was_raised_far_is_believed_by_one_that_knows_less(three: Three) -> None:
-    """A liar raised a's seq while c was away: what c knows of it is too low by more than any promises can have made."""
+    """A liar raised a's seq while c was away: what c knows of it is too low by more than any
+    promises can have made.
+    """
     whole(three)
     a, c = three.nodes["a"], three.nodes["c"]
     three.part("a", "c")

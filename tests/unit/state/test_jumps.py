@@ -1,4 +1,6 @@
-"""How far up a node promises (rule 13): by the signatures that it verified, the time since, and the operator's word; by nothing else."""
+"""How far up a node promises (rule 13): by the signatures that it verified, the time since, and the
+operator's word; by nothing else.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +81,9 @@ def test_what_is_refused_says_how_high_is_plausible(three: Three) -> None:
 def test_the_time_since_the_last_signature_was_written_down_counts_after_a_restart(
     tmp_path: Path, away_s: float, height: int
 ) -> None:
-    """A cluster that stood still for a week; a key that was jailed; a clock that was a year ahead when the file was written."""
+    """A cluster that stood still for a week; a key that was jailed; a clock that was a year ahead
+    when the file was written.
+    """
     three = Three(tmp_path)
     for name in NAMES:
         three.add(name, NodeState.COMPLETE, signed(10), signed=(signed(10),), signed_at=(three.wall - away_s,))
@@ -114,7 +118,9 @@ class Told(PureHotPath):
 
 
 def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip(three: Three) -> None:
-    """Where its turn is before the report of the last signature a week's heights would be skipped twice."""
+    """Where its turn is before the report of the last signature a week's heights would
+    be skipped twice.
+    """
     leader, hot = three.nodes["a"], Told()
     leader.node.attach(hot)
     assert hot.reach == 10 + JUMP_HEIGHTS
@@ -181,7 +187,9 @@ def test_the_operators_word_admits_a_height_where_a_majority_was_told(three: Thr
 
 
 def test_a_node_that_recovers_goes_on_from_what_it_read(tmp_path: Path) -> None:
-    """Its state file is of long ago, and nobody shows a signature: the others' marks, each other's witnesses, are where it stands."""
+    """Its state file is of long ago, and nobody shows a signature: the others' marks, each other's
+    witnesses, are where it stands.
+    """
     three = Three(tmp_path)
     three.add("a", NodeState.COMPLETE, Watermark(HRS(5_000_000, 0, 2), sign_bytes(5_000_000)))
     three.add("b", NodeState.COMPLETE, Watermark(HRS(4_999_990, 0, 2), sign_bytes(4_999_990)))
@@ -239,7 +247,9 @@ FAR = 5_000_000
 
 @pytest.fixture
 def recovered(tmp_path: Path) -> Three:
-    """b and c were recovered by their operator, to heights of their own; a was away, and stands at height 10."""
+    """b and c were recovered by their operator, to heights of their own; a was away,
+    and stands at height 10.
+    """
     world = Three(tmp_path)
     for name, mark in (("a", signed(10)), ("b", burnt_up_to(FAR)), ("c", burnt_up_to(FAR + 5))):
         world.add(name, NodeState.COMPLETE, mark, signed=(mark,))

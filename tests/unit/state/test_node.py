@@ -40,7 +40,9 @@ def test_three_empty_nodes_are_born_once_all_were_seen(three: Three) -> None:
 
 
 def test_two_that_a_liar_showed_different_stores_at_birth_are_complete_once_it_is_gone(three: Three) -> None:
-    """Nor does its word that it is complete make one of them so, nor one that it recovers make the other lose what it never was."""
+    """Nor does its word that it is complete make one of them so, nor one that it recovers make the
+    other lose what it never was.
+    """
     for name in NAMES:
         three.add(name, NodeState.EMPTY)
     a, b, c = three.nodes.values()
@@ -140,7 +142,9 @@ def marks_said(to: One, by: str, *, record: Record = (), marks: tuple[RowMark, .
 
 @pytest.mark.parametrize("lie", ["a record", "a mark"])
 def test_what_a_liar_told_a_recovering_node_goes_when_he_does(three: Three, lie: str) -> None:
-    """It is asked for again, without a restart; the honest node that has the member's place then is believed."""
+    """It is asked for again, without a restart; the honest node that has the member's
+    place then is believed.
+    """
     a = three.add("a", mark=signed(10), signed=(signed(10),))
     b = three.add("b", mark=signed(10), signed=(signed(10),))
     three.meet("a", "b")
@@ -178,7 +182,8 @@ def test_a_read_keeps_only_the_last_word_on_rows_that_it_does_not_know_and_on_th
     assert a.store.rows == (ROW,), "nothing durable, before everybody was read"
 
 
-LEFT = Row(ROW.public_key, "chain-0")  # an id that the key has signed under, and that is not configured any more
+# an id that the key has signed under, and that is not configured any more
+LEFT = Row(ROW.public_key, "chain-0")
 ABOVE, BELOW = Watermark(HRS(12, 0, 3), b"promised"), Watermark(HRS(7, 0, 3), b"promised")
 
 
@@ -194,7 +199,9 @@ def meet_again(three: Three, name: str) -> None:
 
 
 def test_stores_that_are_lost_one_after_the_other_forget_no_chain_that_is_not_configured_any_more(three: Three) -> None:
-    """No state file has it, and no new store its row: only those that are left know what was promised there."""
+    """No state file has it, and no new store its row: only those that are left know what was
+    promised there.
+    """
     for name, mark in zip(NAMES, (ABOVE, ABOVE, BELOW), strict=True):
         three.add(name).store.add_row(LEFT, mark)
     three.meet_all().wait(2 * START_READ_S)
@@ -231,7 +238,9 @@ def test_a_row_that_nobody_promised_in_is_not_taken(three: Three) -> None:
 
 @pytest.mark.parametrize("state", [NodeState.RECOVERING, NodeState.COMPLETE])
 def test_who_shows_rows_without_end_fills_no_store(three: Three, state: NodeState) -> None:
-    """What is recovering goes on when the liar is gone; one that starts keeps nothing of it, and its seal does not vouch for what it lacks."""
+    """What is recovering goes on when the liar is gone; one that starts keeps nothing of it, and
+    its seal does not vouch for what it lacks.
+    """
     c = three.add("c", state)
     for name in ("a", "b"):
         three.add(name)
@@ -257,7 +266,9 @@ def test_who_shows_rows_without_end_fills_no_store(three: Three, state: NodeStat
 @pytest.mark.parametrize("height", [500, 1 << 40])
 @pytest.mark.parametrize("said", ["shown", "a refusal"])
 def test_where_a_liar_stood_is_forgotten_with_his_connection(three: Three, said: str, height: int) -> None:
-    """The honest node that has the member's place again is asked, and with it a majority is there: the third one is away."""
+    """The honest node that has the member's place again is asked, and with it a majority is there:
+    the third one is away.
+    """
     for name in NAMES:
         three.add(name, mark=signed(10), signed=(signed(10),))
     three.meet_all().wait(2 * START_READ_S)
@@ -383,7 +394,9 @@ def test_a_new_row_is_promised_in_only_when_every_members_mark_was_seen(three: T
 
 
 def test_while_requests_come_and_none_waits_a_node_looks_no_oftener_than_an_idle_one(three: Three) -> None:
-    """A hundred looks a second while promises flow are bursts of Python between the requests: the 99th percentile of a signature."""
+    """A hundred looks a second while promises flow are bursts of Python between the requests: the
+    99th percentile of a signature.
+    """
     a = leading(three)
     a.raft.idle_for_s = lambda: 0.3
     assert a.node.idle_for_s() == 0.3
@@ -513,7 +526,9 @@ def test_a_late_answer_that_stands_higher_leaves_the_store_unconfirmed(three: Th
 
 
 def test_a_store_that_has_come_up_to_what_was_read_is_confirmed(three: Three) -> None:
-    """The late answer showed a promise that was on its way here: the others are read again until nothing is above the store."""
+    """The late answer showed a promise that was on its way here: the others are read again until
+    nothing is above the store.
+    """
     a = three.add("a", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
     three.add("b", NodeState.COMPLETE, Watermark(HRS(5, 0, 2)))
     c = three.add("c", NodeState.COMPLETE, Watermark(HRS(9, 0, 2)))
@@ -552,7 +567,9 @@ def test_a_recovering_node_has_no_seal(three: Three) -> None:
 
 
 def test_a_recovered_node_that_met_nobody_has_no_seal_and_says_whom_it_needs(three: Three) -> None:
-    """By what the others may have recorded its seal would be of an earlier store, and refused for ever."""
+    """By what the others may have recorded its seal would be of an earlier store, and
+    refused for ever.
+    """
     path = three.directory / "recovered"
     header = Header("a", 1, NAMES, NodeState.COMPLETE, NONCE, unclaimed=True)
     a = three.add("a", store=PromiseStore.create(path, header, [(ROW, Watermark(HRS(20, 0, 3)))]))

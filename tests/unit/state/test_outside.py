@@ -1,4 +1,6 @@
-"""A restart of the node that a member ordered, which the process asks its supervisor for: a drill's, and not without end."""
+"""A restart of the node that a member ordered, which the process asks its supervisor for: a
+drill's, and not without end.
+"""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,6 +1,8 @@
-"""The proposer against real acceptors of other members: which bytes are asked for, what counts, and when nothing can win.
+"""The proposer against real acceptors of other members: which bytes are asked for, what counts, and
+when nothing can win.
 
-The names a, b, c stand for bytes that differ in their timestamp only; E for empty. First this node, then the others.
+The names a, b, c stand for bytes that differ in their timestamp only; E for empty. First this node,
+then the others.
 """
 
 from dataclasses import dataclass, field

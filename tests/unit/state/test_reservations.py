@@ -35,7 +35,9 @@ def test_a_node_that_does_not_lead_permits_nothing(three: Three) -> None:
 
 
 def test_a_refusal_names_the_place_that_stands_in_the_way_wherever_it_stands(three: Three) -> None:
-    """As after `cmkms recover` on two of three: the survivor leads, stands lower itself, and must not say "asked for 21, promised up to 5"."""
+    """As after `cmkms recover` on two of three: the survivor leads, stands lower itself, and must
+    not say "asked for 21, promised up to 5".
+    """
     for name in NAMES:
         three.add(name)
     three.meet_all().nodes["a"].lead()
@@ -51,7 +53,9 @@ def test_a_refusal_names_the_place_that_stands_in_the_way_wherever_it_stands(thr
 
 
 def test_what_an_agent_asks_for_urgently_is_proposed_by_a_node_that_does_not_lead(three: Three) -> None:
-    """A majority promises the same bytes to the leader and to whoever else proposes them; other bytes at the place are refused."""
+    """A majority promises the same bytes to the leader and to whoever else proposes them; other
+    bytes at the place are refused.
+    """
     for name in NAMES:
         three.add(name)
     three.meet_all().nodes["a"].lead()
@@ -75,7 +79,10 @@ def test_a_node_that_is_not_complete_proposes_nothing_however_urgently_it_is_ask
 
 
 def test_what_nobody_answers_is_let_go_of_by_a_node_that_does_not_lead(three: Three) -> None:
-    """Its agent has asked another by then. Without an end the node would tick a hundred times a second for it for ever."""
+    """Its agent has asked another by then.
+
+    Without an end the node would tick a hundred times a second for it for ever.
+    """
     for name in NAMES:
         three.add(name)
     three.meet_all()

@@ -40,7 +40,10 @@ def test_a_second_process_of_an_id_is_refused_while_the_first_answers(three: Thr
 
 
 def test_a_hello_of_another_protocol_is_refused_with_both_versions_and_the_cure(three: Three) -> None:
-    """Its fields may be anything: only the first three values are looked at. Both sides see the same, from their own end."""
+    """Its fields may be anything: only the first three values are looked at.
+
+    Both sides see the same, from their own end.
+    """
     node = three.add("a").node
     reason = node.on_hello("b", msgpack.packb([0, 3, "9.9.9", {"future": [1.5, None]}]), "address")
     assert reason is not None
@@ -90,7 +93,9 @@ def test_a_difference_is_said_once_and_goes_when_the_member_says_otherwise(three
 
 
 def test_the_same_frame_of_the_replicated_log_is_decoded_once(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heartbeats of an idle cluster are the same bytes for hours; whatever else comes in between is decoded each time."""
+    """The heartbeats of an idle cluster are the same bytes for hours; whatever else comes in
+    between is decoded each time.
+    """
     a = leading(three)
     heard: list[bytes] = []
     decoded: list[bytes] = []

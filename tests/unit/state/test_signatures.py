@@ -85,7 +85,9 @@ def test_what_was_signed_while_nobody_led_goes_to_the_next_leaders_log(three: Th
 
 @pytest.mark.parametrize("when", ["before the report", "after it"])
 def test_a_signature_made_while_the_leadership_goes_is_shown_to_the_others(three: Three, when: str) -> None:
-    """The log takes nothing from a node that does not lead any more: without this, nobody else would know of it."""
+    """The log takes nothing from a node that does not lead any more: without this, nobody else
+    would know of it.
+    """
     for name in NAMES:
         three.add(name)
     three.meet_all()

@@ -42,7 +42,9 @@ def counted(until: int, done: Callable[[], None]) -> tuple[list[float], Callable
 
 @pytest.mark.parametrize("idle_s", [0.0, 0.0001, 0.0004, 0.0006, 0.002])
 def test_a_kick_meets_a_timer_of_any_length(loop: asyncio.AbstractEventLoop, idle_s: float) -> None:
-    """Uvloop's shortest timers are handles without a time: a kick beside one must not end the process."""
+    """Uvloop's shortest timers are handles without a time: a kick beside one must not
+    end the process.
+    """
     calls, step = counted(8, loop.stop)
 
     def look() -> None:
@@ -78,7 +80,9 @@ def test_a_kick_does_not_put_off_a_tick(loop: asyncio.AbstractEventLoop) -> None
 
 
 def test_a_long_wait_is_not_over_before_what_it_waits_for_is_due(loop: asyncio.AbstractEventLoop) -> None:
-    """The node's clock is finer than the loop's: a look that comes early finds nothing to do, and is one wake-up too many."""
+    """The node's clock is finer than the loop's: a look that comes early finds nothing to do, and
+    is one wake-up too many.
+    """
     early: list[float] = []
     waits = iter([0.0200, 0.0203, 0.0207, 0.0211, 0.0246, 0.0249, 0.0258, 0.0292, 3600.0])
     due = time.monotonic()

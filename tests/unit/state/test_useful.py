@@ -1,4 +1,6 @@
-"""When a leader hands over by itself: its signer does not move, or reaches no validator; and when it must not."""
+"""When a leader hands over by itself: its signer does not move, or reaches no validator; and when
+it must not.
+"""
 
 from itertools import pairwise
 from typing import Any
@@ -21,7 +23,10 @@ STEP_S = 0.05
 
 
 class Leader:
-    """A node's surroundings; time is stepped by hand. The signer beats with each step unless it is stuck."""
+    """A node's surroundings; time is stepped by hand.
+
+    The signer beats with each step unless it is stuck.
+    """
 
     def __init__(self, name: str = "a", others: tuple[str, ...] = ("b", "c")) -> None:
         self.name, self.others = name, others

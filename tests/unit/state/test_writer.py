@@ -1,4 +1,6 @@
-"""The process that writes beside the keys: what it is asked for is a stranger's word, and it is asked by what faces strangers."""
+"""The process that writes beside the keys: what it is asked for is a stranger's word, and it is
+asked by what faces strangers.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,6 @@
-"""A node, its outside and what it sent; and three of them, which meet, part and wait as a test says."""
+"""A node, its outside and what it sent; and three of them, which meet, part and wait as
+a test says.
+"""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""What others can write is found at the start, with the very command that shuts it; what a Kubernetes volume is passes."""
+"""What others can write is found at the start, with the very command that shuts it; what a
+Kubernetes volume is passes.
+"""
 
 import os
 from pathlib import Path
@@ -32,7 +34,8 @@ SECRET = True
         (DIRECTORY | 0o2777, 0, 2000, False, "chmod go-w"),
         (FILE | 0o440, 0, 2000, SECRET, ""),  # a Kubernetes secret
         (FILE | 0o460, 0, 2000, SECRET, "chmod g-w"),
-        (DIRECTORY | 0o1777, 0, 2000, SECRET, ""),  # around a Kubernetes secret: nobody replaces another's file
+        # around a Kubernetes secret: nobody replaces another's file
+        (DIRECTORY | 0o1777, 0, 2000, SECRET, ""),
         (DIRECTORY | 0o777, 0, 2000, SECRET, "chmod go-w"),
         (DIRECTORY | 0o1777, 0, 2000, False, "chmod go-w"),
     ],
@@ -94,7 +97,9 @@ def test_every_place_is_named_with_its_own_cure(home: Path) -> None:
 def test_a_directory_far_above_in_which_all_may_replace_the_home_is_named(
     tmp_path: Path, home: Path, mode: int, words: str, depth: int, linked: bool
 ) -> None:
-    """Whoever puts another one there chooses every setting: root believes a home's owner, and a node believes an older copy of its own."""
+    """Whoever puts another one there chooses every setting: root believes a home's owner, and a
+    node believes an older copy of its own.
+    """
     above = tmp_path / "above"
     inner = above / "inner" if depth == 2 else above
     inner.mkdir(parents=True)
@@ -112,7 +117,9 @@ def test_a_directory_far_above_in_which_all_may_replace_the_home_is_named(
 
 
 def test_in_a_home_of_another_root_signs_with_no_key_from_elsewhere_but_its_owners(tmp_path: Path, home: Path) -> None:
-    """Its owner writes the settings: with root's own key in them, and a validator and a watermark of theirs, he signed what he likes."""
+    """Its owner writes the settings: with root's own key in them, and a validator and a watermark
+    of theirs, he signed what he likes.
+    """
     if not ROOT:
         return
     elsewhere, linked, twice = tmp_path / "key.json", home / "priv" / "linked.json", home / "priv" / "twice.json"

@@ -1,4 +1,6 @@
-"""Durable files of another version of the program: refused with both formats and the cure, by every command, and left as they are."""
+"""Durable files of another version of the program: refused with both formats and the cure, by every
+command, and left as they are.
+"""
 
 import hashlib
 import json
@@ -63,7 +65,9 @@ ASKED: dict[str, Callable[[NodeFiles], object]] = {
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_newer_store_is_not_taken_for_a_corrupt_one(asked: str, sealed: bool, files: NodeFiles) -> None:
-    """Taken for one, a member of a cluster would put its promises aside, and `recover` would forget them."""
+    """Taken for one, a member of a cluster would put its promises aside, and `recover`
+    would forget them.
+    """
     of_another_version(files.store_path, sealed=sealed)
     before = tree(files)
     with pytest.raises(FormatError) as caught:

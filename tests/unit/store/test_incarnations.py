@@ -1,4 +1,6 @@
-"""A store's own incarnation and what it keeps of the others': durable, never falling, readable after a corruption, and of any age."""
+"""A store's own incarnation and what it keeps of the others': durable, never falling, readable
+after a corruption, and of any age.
+"""
 
 import hashlib
 import struct

@@ -1,4 +1,6 @@
-"""A store knows no key type: its rows have 32 bytes of any key, and signatures of every type verify with the key that is configured."""
+"""A store knows no key type: its rows have 32 bytes of any key, and signatures of every type verify
+with the key that is configured.
+"""
 
 import base64
 import os
@@ -92,7 +94,9 @@ def test_a_mark_is_imported_with_its_signature(tmp_path: Path, slot: KeySlot) ->
 
 
 def test_an_epoch_begins_with_the_signatures_that_its_seals_show(tmp_path: Path, slot: KeySlot) -> None:
-    """A seal names 32 bytes of the key; the signature in it is believed because it verifies with the whole, which is configured."""
+    """A seal names 32 bytes of the key; the signature in it is believed because it verifies with
+    the whole, which is configured.
+    """
     members = ("node0", "node1")
     mark, seals = mark_at(slot, 11), []
     for name in members:

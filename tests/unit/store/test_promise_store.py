@@ -1,4 +1,6 @@
-"""The promise store against disks that lose power, tear, fail and rot; start-up reconciliation; recovery."""
+"""The promise store against disks that lose power, tear, fail and rot; start-up
+reconciliation; recovery.
+"""
 
 import base64
 import json
@@ -292,9 +294,8 @@ def test_a_state_file_that_is_missing_beside_a_store_is_made_of_it_on_the_operat
             ask()
     state_file.save(path, held)
     opened = open_node(files, CORE)
-    promised = (
-        held.sign_bytes and not held.signature
-    )  # FilePV's form has no bytes without a signature: the place is burnt
+    # FilePV's form has no bytes without a signature: the place is burnt
+    promised = held.sign_bytes and not held.signature
     assert opened.store.mark(0) == (Watermark(held.hrs) if promised else held)
     assert [one for one in opened.warnings if "names 6/0/3 without a signature" in one] == list(opened.warnings)
 
@@ -374,7 +375,9 @@ AHEAD = {
 def test_one_node_alone_does_not_start_with_a_store_that_is_behind_its_state_file(
     tmp_path: Path, in_file: Watermark, held: Watermark
 ) -> None:
-    """It writes its store first: an old copy of that was put back, and how far the newest one went the file does not say."""
+    """It writes its store first: an old copy of that was put back, and how far the newest one went
+    the file does not say.
+    """
     files = node_at(tmp_path, held)
     open_node(files, CORE).store.close()
     state_file.save(files.chains[0].state_path, in_file)
@@ -396,7 +399,8 @@ def test_the_operators_word_that_another_signer_wrote_the_file_raises_the_store(
     open_node(files, CORE).store.close()
     state_file.save(files.chains[0].state_path, mark_at(8))
     with pytest.raises(StateError, match="an old copy of the store was put back"):
-        raise_mark(files, files.chains[0], [mark_at(7)], CORE)  # of a signer that is behind the file
+        # of a signer that is behind the file
+        raise_mark(files, files.chains[0], [mark_at(7)], CORE)
     assert raise_mark(files, files.chains[0], [mark_at(8)], CORE) == mark_at(8)
     opened = open_node(files, CORE)
     assert opened.store.mark(0) == opened.signed[0] == mark_at(8)

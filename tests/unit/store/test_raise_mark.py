@@ -1,4 +1,6 @@
-"""Raising a watermark to what other signers say: never down, burnt unless signed, strict where two signatures meet."""
+"""Raising a watermark to what other signers say: never down, burnt unless signed, strict where two
+signatures meet.
+"""
 
 import os
 from dataclasses import replace
@@ -172,7 +174,8 @@ def test_of_a_cluster_a_sealed_majority_shows_it(tmp_path: Path) -> None:
         epochs.promised(one, one.chains[0], seals, CORE)
     epochs.seal(one, CORE, following)  # its own store counts then
     with pytest.raises(StateError, match=r"do not show all that may have been signed: 1 of 3 .*--min-height"):
-        epochs.promised(one, one.chains[0], seals, CORE)  # both were stopped: one may be an old copy
+        # both were stopped: one may be an old copy
+        epochs.promised(one, one.chains[0], seals, CORE)
     assert epochs.promised(one, one.chains[0], seals, CORE, 12).hrs.height == 12
     third = cluster_node(tmp_path, "n2", mark_at(3))
     seals.append(epochs.seal(third, CORE, following))

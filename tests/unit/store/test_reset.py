@@ -1,4 +1,6 @@
-"""The one way down: a mark that the operator lowers, offline; what was there is kept, and the store stays the same one."""
+"""The one way down: a mark that the operator lowers, offline; what was there is kept, and the store
+stays the same one.
+"""
 
 import json
 from pathlib import Path

@@ -1,8 +1,10 @@
-"""A supervisor over dummy children, as a process of its own: `python -m tests.unit.supervisor.dummies JSON`.
+"""A supervisor over dummy children, as a process of its own: `python -m
+tests.unit.supervisor.dummies JSON`.
 
-JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool, "reload_file": path, "subreaper": bool}. The file holds what
-a SIGHUP loads: a document for the children, or null. The log goes to stdout, a JSON object a line. A
-behaviour is a function below; `first, then` joins two: the first life of the child, and every later one.
+JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool, "reload_file":
+path, "subreaper": bool}. The file holds what a SIGHUP loads: a document for the children, or null.
+The log goes to stdout, a JSON object a line. A behaviour is a function below; `first, then` joins
+two: the first life of the child, and every later one.
 """
 
 import asyncio
@@ -48,7 +50,9 @@ def works(context: ChildContext) -> int:
 
 
 def takes_reloads_over(context: ChildContext) -> int:
-    """Says what it was born with (a node's child is forked with the settings of the last reload), and takes over at every reload."""
+    """Says what it was born with (a node's child is forked with the settings of the last reload),
+    and takes over at every reload.
+    """
 
     def take_over(new: Reloadable) -> None:
         log.info("took over", child=context.name, addresses=new.validator_addrs["a"])
@@ -64,7 +68,9 @@ def takes_reloads_over(context: ChildContext) -> int:
 
 
 def finds_the_signer_stuck(context: ChildContext) -> int:
-    """As a state process: asks for another signer once, when the one that is there has not beaten for a while, or at once."""
+    """As a state process: asks for another signer once, when the one that is there has not beaten
+    for a while, or at once.
+    """
 
     async def main(stop: asyncio.Event) -> None:
         context.ready()
@@ -94,7 +100,10 @@ def is_wrong_about_the_signer(context: ChildContext) -> int:
 
 
 def boots_until_a_file_is_there(context: ChildContext, path: str) -> int:
-    """Then it takes reloads over. What it was born with it does not look at: a node's child has it from the fork."""
+    """Then it takes reloads over.
+
+    What it was born with it does not look at: a node's child has it from the fork.
+    """
     log.info("boots until a file is there", child=context.name)
     while not Path(path).exists():
         time.sleep(0.01)

@@ -1,4 +1,7 @@
-"""The supervisor over real processes (dummies.py), and a service manager that listens. Conditions are polled; no speed is asserted."""
+"""The supervisor over real processes (dummies.py), and a service manager that listens.
+
+Conditions are polled; no speed is asserted.
+"""
 
 import json
 import os

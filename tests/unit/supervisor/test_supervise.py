@@ -1,4 +1,6 @@
-"""The supervisor over dummy children, each test in a process of its own (it forks, blocks signals and reaps)."""
+"""The supervisor over dummy children, each test in a process of its own (it forks,
+blocks signals and reaps).
+"""
 
 import json
 import os

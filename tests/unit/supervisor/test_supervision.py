@@ -1,4 +1,7 @@
-"""The supervisor over real processes that die, freeze, refuse, hang and leak. Conditions are polled; no speed is asserted."""
+"""The supervisor over real processes that die, freeze, refuse, hang and leak.
+
+Conditions are polled; no speed is asserted.
+"""
 
 import json
 import os
@@ -301,7 +304,9 @@ def test_the_board_tells_each_childs_state_pid_restarts_and_last_exit(start: Cal
 
 
 def test_hundreds_of_lives_of_a_child_leak_nothing(start: Callable[..., Dummies]) -> None:
-    """The last child is born with exactly what the first was, and so inherits no leak of the supervisor's."""
+    """The last child is born with exactly what the first was, and so inherits no leak of the
+    supervisor's.
+    """
     dummies = start({"state": "works", "api": "counts its descriptors"}, restart_min_s=0.0, restart_max_s=0.0)
 
     def supervisor_holds() -> tuple[int, int, int]:
@@ -396,7 +401,9 @@ def test_a_child_that_is_not_essential_and_says_at_its_first_boot_what_the_opera
     ],
 )
 def test_a_child_that_fails_says_so_once_in_words(start: Callable[..., Dummies], how: str, words: str) -> None:
-    """With its end, by the supervisor, and not as a traceback beside it; what is a bug of ours has one."""
+    """With its end, by the supervisor, and not as a traceback beside it; what is a bug
+    of ours has one.
+    """
     dummies = start({**ALL, "signer": f"{how}, then works"})
     died = dummies.await_log("child died", child="signer")
     assert words in died["why"]

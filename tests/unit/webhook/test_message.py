@@ -1,4 +1,6 @@
-"""The two forms of a notice, and the request around them: no stranger's word is more than a word in them."""
+"""The two forms of a notice, and the request around them: no stranger's word is more
+than a word in them.
+"""
 
 import json
 

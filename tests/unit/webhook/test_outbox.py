@@ -1,4 +1,6 @@
-"""What is sent of the alerts, and when: each episode once, in order, later and later while nobody takes it, within bounds."""
+"""What is sent of the alerts, and when: each episode once, in order, later and later while nobody
+takes it, within bounds.
+"""
 
 from typing import Any
 

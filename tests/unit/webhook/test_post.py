@@ -1,4 +1,6 @@
-"""One request, against a real receiver on this machine: what is a delivery, what is none and why, and that each ends in time."""
+"""One request, against a real receiver on this machine: what is a delivery, what is none and why,
+and that each ends in time.
+"""
 
 import asyncio
 import errno

@@ -1,4 +1,6 @@
-"""A validator's end of noise://, for tests: the responder of Noise XX, written by itself from the specification. It may lie."""
+"""A validator's end of noise://, for tests: the responder of Noise XX, written by itself from the
+specification. It may lie.
+"""
 
 import hashlib
 import hmac
@@ -28,7 +30,9 @@ def framed(message: bytes) -> bytes:
 
 
 class Responder:
-    """message_2(message 1) then take_3(message 3); then `receive` and `send` are the transport's keys."""
+    """message_2(message 1) then take_3(message 3); then `receive` and `send` are the
+    transport's keys.
+    """
 
     def __init__(self, identity: SigningKey, ephemeral: bytes = b"", static: bytes = b"") -> None:
         self.identity = identity

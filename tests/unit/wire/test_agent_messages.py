@@ -147,7 +147,9 @@ def test_an_answer_is_taken_in_c_as_in_python(seq: int, message: bytes, behind: 
 
 @given(st.sampled_from(MESSAGES), st.integers(0, 500), st.integers(0, 255))
 def test_whatever_c_takes_python_takes_for_the_same(message: AgentMessage, at: int, value: int) -> None:
-    """One byte changed: what is not plain is left to Python, which refuses or not; what is plain is what Python sees."""
+    """One byte changed: what is not plain is left to Python, which refuses or not; what is plain is
+    what Python sees.
+    """
     changed = bytearray(encode(message))
     changed[at % len(changed)] = value
     for kind in ("ask", "answer"):
@@ -158,7 +160,8 @@ def test_whatever_c_takes_python_takes_for_the_same(message: AgentMessage, at: i
         try:
             expected = decode(bytes(changed[4:used]))
         except ProtocolError:
-            assert kind == "ask"  # a chain or dialect that nobody has: compared with what is served before it is used
+            # a chain or dialect that nobody has: compared with what is served before it is used
+            assert kind == "ask"
             continue
         if isinstance(expected, Ask):
             expected_fields = (
@@ -193,7 +196,9 @@ def test_what_is_longer_than_an_answer_may_be_is_left_to_python() -> None:
 def test_what_is_not_quite_a_message_is_left_to_python_which_refuses_it(
     kind: str, fields: list[Any], more: bytes
 ) -> None:
-    """More in its length than its fields, another value than true or false, nothing to pass on, another tag."""
+    """More in its length than its fields, another value than true or false, nothing to pass on,
+    another tag.
+    """
     body = msgpack.packb(fields) + more
     assert _of_c(struct.pack(">I", len(body)) + body, kind) is None
     with pytest.raises(ProtocolError):

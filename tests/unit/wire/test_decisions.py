@@ -1,4 +1,6 @@
-"""Decisions on their way to the audit log: both cores write the same bytes, and what cannot be one is told."""
+"""Decisions on their way to the audit log: both cores write the same bytes, and what
+cannot be one is told.
+"""
 
 import struct
 

@@ -1,4 +1,6 @@
-"""An ephemeral secret is in one place, and when the keys are made it is nowhere: the process's own memory is searched for it."""
+"""An ephemeral secret is in one place, and when the keys are made it is nowhere: the process's own
+memory is searched for it.
+"""
 
 import gc
 import re
@@ -28,7 +30,8 @@ def _found(masked: bytes) -> int:
             if area is None:
                 continue
             begin, end = (int(one, 16) for one in area.groups())
-            for at in range(begin, end, _LOOK_BYTES - len(masked) + 1):  # none is cut in two, and none seen twice
+            # none is cut in two, and none seen twice
+            for at in range(begin, end, _LOOK_BYTES - len(masked) + 1):
                 count += _count(memory, at, memoryview(looked_at)[: end - at], masked)
     return count
 

@@ -1,4 +1,6 @@
-"""noise://'s handshake against listeners that keep to it and such that do not, and its transport messages, on both cores."""
+"""noise://'s handshake against listeners that keep to it and such that do not, and its transport
+messages, on both cores.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -229,7 +231,9 @@ def test_messages_in_another_order_or_twice_are_refused(core: Core) -> None:
 
 
 def test_an_answer_is_one_message_and_the_empty_one_is_a_pong(core: Core) -> None:
-    """libp2p's reader takes what follows a message that was used up for a byte 0, so an answer is one message, and never that byte."""
+    """libp2p's reader takes what follows a message that was used up for a byte 0, so an answer is
+    one message, and never that byte.
+    """
     wire = core.encode_message(Dialect.PROTO, Message(Kind.PUB_KEY_REQUEST, "c"))
     session = core.session(Dialect.PROTO, "c", core.noise(*KEYS), b"")
     theirs = core.noise(KEYS[1], KEYS[0])

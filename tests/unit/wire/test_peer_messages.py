@@ -176,7 +176,9 @@ def test_a_hello_of_this_protocol_is_read_whole(hello: Hello) -> None:
 def test_another_protocol_is_told_by_the_first_three_values_whatever_follows(
     protocol: int, version: str, rest: object, tail: bytes
 ) -> None:
-    """Maps, floats, other types and bytes that are no msgpack at all: none of it belongs to this version."""
+    """Maps, floats, other types and bytes that are no msgpack at all: none of it
+    belongs to this version.
+    """
     for data in (msgpack.packb([0, protocol, version, rest]) + tail, msgpack.packb([0, protocol, version]) + tail):
         assert decode_hello(data) == OtherProtocol(protocol, version)
 

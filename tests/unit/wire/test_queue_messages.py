@@ -1,4 +1,6 @@
-"""Messages between signer and state: encode and decode are inverse, whatever does not decode is said to be our bug."""
+"""Messages between signer and state: encode and decode are inverse, whatever does not decode is
+said to be our bug.
+"""
 
 import pytest
 from hypothesis import given, settings

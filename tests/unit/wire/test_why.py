@@ -1,4 +1,6 @@
-"""A refusal between nodes carries a code beside its words, over the wire and from other versions too."""
+"""A refusal between nodes carries a code beside its words, over the wire and from other
+versions too.
+"""
 
 import pytest
 

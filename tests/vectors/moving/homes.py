@@ -1,4 +1,6 @@
-"""The homes beside this file, copied to where a test may change them: mode 0600, and at the paths that their settings name."""
+"""The homes beside this file, copied to where a test may change them: mode 0600, and at the paths
+that their settings name.
+"""
 
 import shutil
 from pathlib import Path
@@ -21,7 +23,9 @@ def old_home(tmp_path: Path, name: str) -> Path:
 
 
 def comet_kms_home(tmp_path: Path) -> Path:
-    """A home of CometBFT's own cometkms, as its kms/internal/config describes it; the state is one that FilePV wrote, at 73/1/2."""
+    """A home of CometBFT's own cometkms, as its kms/internal/config describes it; the state is one
+    that FilePV wrote, at 73/1/2.
+    """
     home = tmp_path / "old" / "comet_kms"
     (home / "state").mkdir(parents=True)
     (home / "cometkms.toml").write_text(

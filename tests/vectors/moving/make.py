@@ -1,9 +1,11 @@
-"""Write the homes beside this file anew, by the real programs: each signs for CometBFT's own client with a throw-away key.
+"""Write the homes beside this file anew, by the real programs: each signs for CometBFT's own client
+with a throw-away key.
 
     python -m tests.vectors.moving.make --tmkms PATH --horcrux PATH --cometkms PATH
 
-tmkms: `cargo install tmkms --version 0.15.0 --locked --features softsign`. horcrux: `go build ./cmd/horcrux` of
-github.com/strangelove-ventures/horcrux. cometkms: `go build ./cmd/cmkms` of github.com/initia-labs/CometKMS.
+tmkms: `cargo install tmkms --version 0.15.0 --locked --features softsign`. horcrux: `go build
+./cmd/horcrux` of github.com/strangelove-ventures/horcrux. cometkms: `go build ./cmd/cmkms` of
+github.com/initia-labs/CometKMS.
 """
 
 import argparse
@@ -87,7 +89,9 @@ def make_tmkms(program: str, work: Path) -> None:
 
 
 def check_tmkms(program: str, work: Path) -> None:
-    """tmkms itself goes on from what `cmkms export` wrote: nothing at the mark or below, everything above."""
+    """tmkms itself goes on from what `cmkms export` wrote: nothing at the mark or
+    below, everything above.
+    """
     home, out, address = work / "cmkms", work / "export", free_tcp()
     for command in (
         ("init", "--home", str(home), "--chain-id", CHAIN, "--validator-addr", address),

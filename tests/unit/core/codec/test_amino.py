@@ -125,7 +125,8 @@ def test_public_keys(codec: ModuleType) -> None:
     assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, key)).pub_key == b"k" * 32
     other = part(1, bytes.fromhex("eb5ae987"), varint(33), b"s" * 33)
     assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, other)).pub_key == b"\x02" + b"s" * 33
-    foreign = part(1, bytes.fromhex("22c1f7e2"), varint(33), b"m" * 33)  # tendermint/PubKeyMultisigThreshold
+    # tendermint/PubKeyMultisigThreshold
+    foreign = part(1, bytes.fromhex("22c1f7e2"), varint(33), b"m" * 33)
     assert codec.decode_message(AMINO, framed(PUB_KEY_RESPONSE, foreign)).pub_key == b""
     for known in (key, other):
         wire = framed(PUB_KEY_RESPONSE, known)

@@ -1,4 +1,6 @@
-"""v0.34 to v0.40: bytes are understood as gogoproto's generated code understands them (PROTOCOL §3)."""
+"""v0.34 to v0.40: bytes are understood as gogoproto's generated code understands them
+(PROTOCOL §3).
+"""
 
 from types import ModuleType
 
@@ -161,7 +163,11 @@ def test_only_a_votes_request_knows_skip(codec: ModuleType) -> None:
 def test_the_fields_tell_v1s_sign_bytes_from_celestias_raw_bytes(
     codec: ModuleType, fields: list[bytes], request_: Message
 ) -> None:
-    """They share a tag. One with field 2 or 3 is never v1's, one without never Celestia's, and another field is remembered."""
+    """They share a tag.
+
+    One with field 2 or 3 is never v1's, one without never Celestia's, and another field
+    is remembered.
+    """
     assert codec.decode_message(PROTO, framed(part(SIGN_BYTES, *fields))) == request_
 
 
@@ -274,7 +280,9 @@ def test_what_a_ping_carries_must_be_fields(codec: ModuleType, kind: int) -> Non
 
 
 def test_public_keys(codec: ModuleType) -> None:
-    """oneof: the last member wins; a key has its type's size; one of a type that is not built here (mldsa65) is left out."""
+    """oneof: the last member wins; a key has its type's size; one of a type that is not built here
+    (mldsa65) is left out.
+    """
     key, other, foreign = part(1, b"k" * 32), part(2, b"s" * 33), part(4, b"m" * 1952)
     for member, expected in (
         (key, b"k" * 32),
@@ -329,7 +337,8 @@ def test_the_length_must_be_minimal_and_exact(codec: ModuleType, wire: bytes) ->
 
 
 def test_the_largest_message_decodes_and_one_byte_more_does_not(codec: ModuleType) -> None:
-    filler = MESSAGE_MAX_BYTES - len(tag(100, DELIMITED)) - 3  # the filler's own length takes three bytes
+    # the filler's own length takes three bytes
+    filler = MESSAGE_MAX_BYTES - len(tag(100, DELIMITED)) - 3
     largest = framed(part(100, bytes(filler)))
     assert codec.decode_message(PROTO, largest).kind is Kind.UNKNOWN
     refuses(codec, framed(part(100, bytes(filler + 1))))

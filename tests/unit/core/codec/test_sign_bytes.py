@@ -148,7 +148,9 @@ def test_bytes_that_are_not_strictly_canonical_are_refused(codec: ModuleType, un
 
 
 def test_every_byte_flipped_is_refused_or_says_something_else(codec: ModuleType) -> None:
-    """No two byte strings mean the same: whatever still parses must re-encode to itself, so it differs in meaning."""
+    """No two byte strings mean the same: whatever still parses must re-encode to itself, so it
+    differs in meaning.
+    """
     original = codec.parse_sign_bytes(VALID)
     for at in range(len(VALID)):
         for bit in range(8):
@@ -227,6 +229,8 @@ def test_the_largest_extension_has_sign_bytes_and_a_larger_one_has_none(codec: M
 
 
 def test_text_that_is_not_utf8_is_read_as_it_stands(codec: ModuleType) -> None:
-    """It is no configured chain's name, but reading it must not fail in another way than by refusing."""
+    """It is no configured chain's name, but reading it must not fail in another way
+    than by refusing.
+    """
     written = framed(TYPE, HEIGHT, TIMESTAMP, part(6, b"\xff"))
     assert codec.parse_sign_bytes(written).chain_id == "\udcff"

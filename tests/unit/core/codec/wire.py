@@ -1,4 +1,7 @@
-"""Write wire bytes by hand, also those that no encoder would write. Own code: nothing here comes from the cores."""
+"""Write wire bytes by hand, also those that no encoder would write.
+
+Own code: nothing here comes from the cores.
+"""
 
 VARINT, FIXED64, DELIMITED, GROUP, END_GROUP, FIXED32 = range(6)
 

@@ -1,4 +1,6 @@
-"""A node's answers, recorded from a real one: read, and believed only where the key's signature verifies."""
+"""A node's answers, recorded from a real one: read, and believed only where the key's
+signature verifies.
+"""
 
 import base64
 import json

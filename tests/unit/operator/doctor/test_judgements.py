@@ -1,4 +1,6 @@
-"""Each check over facts that are made up: what is fine, what warns, what fails, and that what is wrong has a cure."""
+"""Each check over facts that are made up: what is fine, what warns, what fails, and that what is
+wrong has a cure.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The drill's steps over a cluster that is made up: whom it moves, what it waits for, what it measures, and how it ends badly."""
+"""The drill's steps over a cluster that is made up: whom it moves, what it waits for, what it
+measures, and how it ends badly.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +28,9 @@ TICK_S = 0.05
 
 
 class Cluster:
-    """Members that obey or do not, and a chain that makes a block every `pace_s` while somebody leads."""
+    """Members that obey or do not, and a chain that makes a block every `pace_s` while
+    somebody leads.
+    """
 
     def __init__(self, members: str = "abc", me: str = "c", leader: str = "a", chains: int = 1) -> None:
         self.names, self.me, self.leader = list(members), me, leader
@@ -277,7 +281,9 @@ def test_only_what_the_table_holds_happens(source: Phase, target: Phase) -> None
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_whatever_happens_it_ends_and_says_what_is_not_well(data: st.DataObject) -> None:
-    """Refusals, deafness, skipped heights, members that stay away, leaders that vanish, an interruption: at any time."""
+    """Refusals, deafness, skipped heights, members that stay away, leaders that vanish, an
+    interruption: at any time.
+    """
     cluster = Cluster(data.draw(st.sampled_from(["ab", "abc", "abcde"])), me="b")
     trouble = data.draw(
         st.dictionaries(

@@ -1,4 +1,6 @@
-"""CometBFT's own cometkms: its home, its key in either form, its state, its identity; and that it is not taken for the Go CometKMS."""
+"""CometBFT's own cometkms: its home, its key in either form, its state, its identity; and that it
+is not taken for the Go CometKMS.
+"""
 
 import base64
 import json

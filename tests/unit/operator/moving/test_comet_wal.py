@@ -1,4 +1,7 @@
-"""The height that a node's own log has finished. The records are made here as consensus/wal.go describes them."""
+"""The height that a node's own log has finished.
+
+The records are made here as consensus/wal.go describes them.
+"""
 
 import os
 from pathlib import Path

@@ -108,7 +108,10 @@ def read(*paths: Path, **more: Any) -> OldSigner:
 
 
 def configured(tmp_path: Path, text: str) -> Path:
-    """A home whose data/ holds a state at 0: a first try, a copy of a template. The node itself may use another one."""
+    """A home whose data/ holds a state at 0: a first try, a copy of a template.
+
+    The node itself may use another one.
+    """
     home = node(tmp_path / "gaia", CASE)
     put(home / "data", filepv.STATE_NAME, AT_ZERO)
     (home / "config" / "config.toml").write_text(text)

@@ -1,4 +1,6 @@
-"""The Go CometKMS's homes, as three of its nodes left them: node0 led first, node1 after it was stopped, node2 never."""
+"""The Go CometKMS's homes, as three of its nodes left them: node0 led first, node1 after it was
+stopped, node2 never.
+"""
 
 from pathlib import Path
 

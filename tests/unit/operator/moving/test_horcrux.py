@@ -1,4 +1,6 @@
-"""Horcrux's files, as Horcrux v3 itself wrote them: single-signer mode, and the cosigners of threshold mode."""
+"""Horcrux's files, as Horcrux v3 itself wrote them: single-signer mode, and the cosigners of
+threshold mode.
+"""
 
 import base64
 import json
@@ -255,7 +257,9 @@ V1 = V2.replace("  shares: 3\n", "").replace("  rpc-timeout: 1500ms\n", "") + "h
 
 
 def old_cosigners(tmp_path: Path, text: str = V2, marks: tuple[tuple[str, str], ...] = ()) -> list[Path]:
-    """Homes as v2 kept them: share.json, and both states; `marks`: the heights of the two, a home each."""
+    """Homes as v2 kept them: share.json, and both states; `marks`: the heights of the
+    two, a home each.
+    """
     homes = []
     for number, (plain, share) in enumerate(marks or (("1000", "1500"), ("1500", "1500"), ("900", "900")), 1):
         home = tmp_path / f"c{number}"

@@ -1,4 +1,6 @@
-"""`cmkms standin` beside a signer that refuses: it says so once, keeps its pace, and goes on where it can."""
+"""`cmkms standin` beside a signer that refuses: it says so once, keeps its pace, and
+goes on where it can.
+"""
 
 import asyncio
 import io

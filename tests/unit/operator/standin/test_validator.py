@@ -1,4 +1,6 @@
-"""The stand-in against a signer made of the core's own session: it verifies, retries, and finds every lie."""
+"""The stand-in against a signer made of the core's own session: it verifies, retries,
+and finds every lie.
+"""
 
 import asyncio
 from contextlib import asynccontextmanager

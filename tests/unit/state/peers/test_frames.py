@@ -1,4 +1,6 @@
-"""Frames over one sealed stream: however the bytes are cut, and whatever the socket takes of them at a time."""
+"""Frames over one sealed stream: however the bytes are cut, and whatever the socket
+takes of them at a time.
+"""
 
 import struct
 from collections.abc import Sequence

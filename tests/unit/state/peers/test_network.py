@@ -45,7 +45,9 @@ def test_a_peer_that_comes_back_is_connected_again(core: Core) -> None:
 
 
 def test_a_member_that_opens_one_connection_after_the_other_keeps_a_few(core: Core) -> None:
-    """It proved who it is, so it is no stranger: without a bound of its own it would use up this process's descriptors."""
+    """It proved who it is, so it is no stranger: without a bound of its own it would use up this
+    process's descriptors.
+    """
 
     async def work() -> None:
         a, b = pair()

@@ -1,4 +1,6 @@
-"""Raft's journal on disk: what comes back after a restart, a crash at any point, decay, and a disk that fails."""
+"""Raft's journal on disk: what comes back after a restart, a crash at any point, decay,
+and a disk that fails.
+"""
 
 import contextlib
 import errno

@@ -1,4 +1,6 @@
-"""Three replicated logs over an in-memory network and clock: who leads, what is replicated, and who must keep still."""
+"""Three replicated logs over an in-memory network and clock: who leads, what is replicated, and who
+must keep still.
+"""
 
 import contextlib
 import os
@@ -49,7 +51,8 @@ class Net:
         self.queue: list[tuple[str, str, bytes]] = []
         self.logs: dict[str, RaftLog] = {}
         self.away: set[str] = set()
-        self.still: dict[str, list[tuple[str, str, bytes]]] = {}  # what waits for those that do not run
+        # what waits for those that do not run
+        self.still: dict[str, list[tuple[str, str, bytes]]] = {}
         self.roles: list[tuple[str, bool, int]] = []
         self.applied: list[tuple[str, int]] = []
         self.verified: Counter[str] = Counter()  # how often each member verified a signature
@@ -176,7 +179,10 @@ def test_a_rogue_leaders_entry_that_no_signature_proves_holds_nobody_back(
 
 @pytest.mark.parametrize("forged", [0, 300], ids=["all are true", "and forged ones above them"])
 def test_a_node_that_starts_again_does_not_verify_all_that_was_ever_committed(net: Net, forged: int) -> None:
-    """A signature may cost three milliseconds. Its process would be taken for one that hangs, at each start, by what a rogue left behind, too."""
+    """A signature may cost three milliseconds.
+
+    Its process would be taken for one that hangs, at each start, by what a rogue left behind, too.
+    """
     leader = leader_of(net)
     for height in range(1, 2001):
         leader.submit(KEY, mark(height))
@@ -224,7 +230,9 @@ def test_a_rogue_leaders_snapshot_is_believed_as_far_as_its_signatures_go_and_no
 
 
 class Rogue:
-    """A member in foreign hands, in a follower's place: it leads by its own word, in terms that are its own, and what it sends is taken."""
+    """A member in foreign hands, in a follower's place: it leads by its own word, in terms that are
+    its own, and what it sends is taken.
+    """
 
     def __init__(self, net: Net) -> None:
         self.net, self.me = net, next(one._me for one in net.logs.values() if not one.leading)
@@ -262,7 +270,9 @@ class Rogue:
 
 @pytest.mark.parametrize("told", [0, 1], ids=["the first", "the second"])
 def test_two_of_which_one_was_shown_a_rogue_leaders_snapshot_go_on_without_the_third(net: Net, told: int) -> None:
-    """What one of them takes for committed the other has never heard of, and nobody else is there to settle it."""
+    """What one of them takes for committed the other has never heard of, and nobody else is there
+    to settle it.
+    """
     rogue = Rogue(net)
     rogue.takes_over()
     rogue.show_snapshot(rogue.honest[told], 1000)
@@ -275,7 +285,9 @@ def test_two_of_which_one_was_shown_a_rogue_leaders_snapshot_go_on_without_the_t
 
 
 def test_a_follower_whose_compacted_log_is_longer_than_the_next_leaders_follows_it(net: Net) -> None:
-    """Two of three lost their journals, and lead in later terms: the third, which had it all, is one of them again."""
+    """Two of three lost their journals, and lead in later terms: the third, which had it all, is
+    one of them again.
+    """
     whole = leader_of(net)._me
     for height in range(1, 5101):
         net.logs[whole].submit(KEY, mark(height))
@@ -699,8 +711,10 @@ def test_beside_a_term_that_a_thief_took_to_the_ceiling_who_leaps_leaves_room_fo
 
 
 def test_a_log_that_contradicts_the_next_leader_begins_anew_in_place(net: Net) -> None:
-    """The price of rule 12: what was committed with a lost journal's ack may be missing from the next leader's log. Term, vote and the
-    state machine stay, no process ends, and all logs are one again."""
+    """The price of rule 12: what was committed with a lost journal's ack may be missing
+    from the next leader's log. Term, vote and the state machine stay, no process ends,
+    and all logs are one again.
+    """
     old = leader_of(net)
     behind, victim = (one._me for one in net.logs.values() if one is not old)
     net.away = {behind}
@@ -856,7 +870,9 @@ def test_who_asks_for_promises_and_does_not_say_that_it_leads_is_not_taken_for_t
 def test_an_idle_leader_says_the_same_again_and_asks_its_library_twice_a_second(
     net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The members hear a heartbeat as often as ever, and everybody's timers are where the library would have them."""
+    """The members hear a heartbeat as often as ever, and everybody's timers are where the library
+    would have them.
+    """
     leader, said, asked = leader_of(net), Counter[str](), Counter[str]()
     term = leader.term
     stock_send, stock_outbound = leader._send, leader._filter.outbound
@@ -903,7 +919,9 @@ def test_an_idle_follower_looks_ten_times_a_second_and_renews_its_timer_from_whe
 
 
 def test_a_leader_that_falls_silent_has_a_successor_no_later_than_its_followers_timers_say(tmp_path: Path) -> None:
-    """An election timeout after it was heard last, and not after the last look: twenty clusters, some of which would be late."""
+    """An election timeout after it was heard last, and not after the last look: twenty clusters,
+    some of which would be late.
+    """
     for number in range(20):
         directory = tmp_path / str(number)
         directory.mkdir()
@@ -923,7 +941,9 @@ def test_a_leader_that_falls_silent_has_a_successor_no_later_than_its_followers_
 
 
 def test_one_that_stood_still_past_its_deadline_reads_what_waits_before_it_stands(net: Net) -> None:
-    """However short: a look that comes a heartbeat later than it was due was the process's own fault."""
+    """However short: a look that comes a heartbeat later than it was due was the
+    process's own fault.
+    """
     leader = leader_of(net)
     name = others_of(leader)[0]
     for still_s in (0.155, 0.2, 0.3, 0.5):
@@ -947,7 +967,9 @@ def test_a_leader_whose_members_come_on_new_connections_after_it_said_the_same_a
 
 
 class SlowDisks(Net):
-    """Each member has a disk of its own on which a sync takes a while: until it ends that member does nothing, and the others go on."""
+    """Each member has a disk of its own on which a sync takes a while: until it ends that member
+    does nothing, and the others go on.
+    """
 
     def __init__(self, directory: Path, sync_s: float, seed: int) -> None:
         self.rng, self.sync_s = random.Random(seed), 0.0
@@ -989,7 +1011,9 @@ class SlowDisks(Net):
 
 @pytest.mark.parametrize("sync_s", [0.05, 0.15, 0.3])
 def test_members_with_slow_disks_agree_on_a_leader_and_keep_it(tmp_path: Path, sync_s: float) -> None:
-    """A term and a vote each wait for a sync: timeouts that forget it let the terms pass each other by, for ever."""
+    """A term and a vote each wait for a sync: timeouts that forget it let the terms pass each other
+    by, for ever.
+    """
     for seed in range(8):
         (directory := tmp_path / str(seed)).mkdir()
         net = SlowDisks(directory, sync_s, seed)

@@ -1,4 +1,6 @@
-"""What a member that lies says to the replicated log: it is refused with a reason, and moves nothing that is durable."""
+"""What a member that lies says to the replicated log: it is refused with a reason, and moves
+nothing that is durable.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,9 @@ def durable(one: RaftLog) -> tuple[object, ...]:
 
 
 def told(net: Net, lie: dict[str, Any], liar: str) -> dict[str, Any]:
-    """The lie with the terms that are meant: the liar's own next one, another's, the present leader's."""
+    """The lie with the terms that are meant: the liar's own next one, another's, the
+    present leader's.
+    """
     term = leader_of(net).term
     own = next(one for one in range(term + 1, term + 4) if owner(one, NAMES) == liar)
     meant = {"own": own, "foreign": own + 1, "leader's": term}
@@ -73,7 +77,9 @@ def told(net: Net, lie: dict[str, Any], liar: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_moves_nothing_and_is_answered_with_a_reason(net: Net, lie: str) -> None:
-    """Told to both others a hundred times by a follower; afterwards the cluster elects and replicates without the liar."""
+    """Told to both others a hundred times by a follower; afterwards the cluster elects and
+    replicates without the liar.
+    """
     liar = next(one._me for one in net.logs.values() if one is not leader_of(net))
     others = [one for name, one in net.logs.items() if name != liar]
     message = told(net, LIES[lie], liar)
@@ -97,8 +103,10 @@ def test_a_lie_moves_nothing_and_is_answered_with_a_reason(net: Net, lie: str) -
 
 
 def test_a_leader_whose_log_contradicts_costs_no_term_no_vote_and_no_sign_state(net: Net) -> None:
-    """The mismatched index: a liar leads in a term of its own and disagrees below what is committed. The log is filled again by whoever leads
-    next; a second contradiction within a second moves nothing at all."""
+    """The mismatched index: a liar leads in a term of its own and disagrees below what is
+    committed. The log is filled again by whoever leads next; a second contradiction within a second
+    moves nothing at all.
+    """
     leader = leader_of(net)
     follower, liar = (one for one in net.logs.values() if one is not leader)
     lie = wire.encode(told(net, LIES["the index before"] | {"prevLogIdx": 2, "prevLogTerm": 1}, liar._me))
