@@ -22,6 +22,7 @@ CHAIN = "sim-1"
 TTL_S = 0.4
 TICK_S = 0.01
 SILENT_S = 2.0
+SENT_AGAIN_S = 0.2
 ELECTED_S = 2.0  # a majority of connected, complete members has a leader within this
 # A node that hears no leader says so within this: the last heartbeat may be on its way for 0.2 s,
 # and promises count for a while behind it.
@@ -65,6 +66,8 @@ class Connection:
     # ends that know it is closed: until then, what was sent arrives
     gone: set[str] = field(default_factory=set)
     streams: dict[str, "paths.PeerEnd"] = field(default_factory=dict)  # ends with a fast path
+    # to each end: what waits behind a cut
+    held: dict[str, list[bytes]] = field(default_factory=dict)
 
 
 def place_of(vote: Vote) -> HRS:

@@ -48,6 +48,7 @@ from tests.sim.ground import (
     LOOK_S,
     ROW,
     SAID_S,
+    SENT_AGAIN_S,
     SILENT_S,
     Connection,
     Violation,
@@ -367,11 +368,19 @@ class World:
         """A message is on its way. What the sender hears of it is worth nothing.
 
         Half of the worlds are harsher than TCP and its frames: a message overtakes another, or
-        comes twice. Not so what is said of oneself when it changes, and only then: nobody could
-        know the last word from an earlier one.
+        comes twice, or a cut swallows it. Not so what is said of oneself when it changes, and only
+        then: nobody could know the last word from an earlier one, or say it once more.
         """
-        if not connection.open or (src, dst) in self.cuts:
+        if not connection.open:
             return True  # into the void
+        held = connection.held.setdefault(dst, [])
+        if (held or (src, dst) in self.cuts) and is_news(payload):
+            if not held:
+                self.after(SENT_AGAIN_S, self.send_again, connection, src, dst)
+            held.append(payload)
+            return True
+        if (src, dst) in self.cuts:
+            return True
         in_turn = self.lossy and is_news(payload)
         delay = self.rng.uniform(0.0001, 0.001) if self.rng.random() >= self.spikes else self.rng.uniform(0.001, 0.2)
         arrival = self.now + delay + self.latency_s()
@@ -382,6 +391,14 @@ class World:
         if self.lossy and self.rng.random() < 0.01 and not in_turn:
             self.after(arrival - self.now + self.rng.uniform(0, 0.3), self.deliver, connection, src, dst, payload)
         return not (self.lossy and self.rng.random() < 0.002)
+
+    def send_again(self, connection: Connection, src: str, dst: str) -> None:
+        """As TCP does, for as long as the connection lasts, with what a member says of itself."""
+        if connection.open and (src, dst) in self.cuts:
+            self.after(SENT_AGAIN_S, self.send_again, connection, src, dst)
+        else:
+            for payload in connection.held.pop(dst):
+                self.transmit(connection, src, dst, payload)
 
     def deliver(self, connection: Connection, src: str, dst: str, payload: bytes) -> None:
         node = self.nodes[dst]
