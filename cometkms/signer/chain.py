@@ -183,7 +183,7 @@ class ChainSigner:
     def __init__(
         self,
         *,
-        row: int,
+        chain: int,
         chain_id: str,
         slot: KeySlot,
         core: Core,
@@ -201,7 +201,7 @@ class ChainSigner:
         The plain requests are `path`'s, and the watermark stands there. `count_made()` tells every
         chain what the path signed: failures are counted behind that.
         """
-        self.row = row
+        self.chain = chain
         self.chain_id = chain_id
         self.slot = slot
         self.counters = Counters()
@@ -235,7 +235,7 @@ class ChainSigner:
     @property
     def watermark(self) -> Watermark:
         """The last place that was signed, or may have been."""
-        return self._path.marks[self.row]
+        return self._path.marks[self.chain]
 
     def lane(self, number: int, requester: Requester, session: Session, fd: int) -> SignLane | None:
         """The path's part of a requester's new connection; None: its owner receives everything.
@@ -245,7 +245,7 @@ class ChainSigner:
         self.tally.on_connected()
         self._askers[number] = requester
         validator = _cut(requester.name)
-        return self._path.lane(self.row, number, session, fd, validator=validator, identity=requester.remote_identity)
+        return self._path.lane(self.chain, number, session, fd, validator=validator, identity=requester.remote_identity)
 
     def at_desk(self, desk: Desk, number: int, requester: Requester) -> Session:
         """Let an agent's link ask the path for this chain; the session that its requests are in.
@@ -254,14 +254,14 @@ class ChainSigner:
         """
         self._askers[number] = requester
         validator = _cut(requester.name)
-        return desk.serve(self.row, number, self.chain_id, validator=validator, identity=requester.remote_identity)
+        return desk.serve(self.chain, number, self.chain_id, validator=validator, identity=requester.remote_identity)
 
     @contextlib.contextmanager
     def _section(self) -> Iterator[None]:
         """Take over what the path did, and its reservation; at the end the path serves again,
         unless somebody waits here.
         """
-        underway = self._path.abandon(self.row)
+        underway = self._path.abandon(self.chain)
         if underway is not None:
             asked = _Asked(self._askers[underway.link], underway.session, underway.request, underway.started_ns)
             self._reserving = _Reserving(asked, underway.request_id, underway.since_ns)
@@ -270,7 +270,7 @@ class ChainSigner:
             yield
             idle = self._knows_mark and self._reserving is None and not self._line
         finally:
-            self._path.open(self.row, opened=idle)
+            self._path.open(self.chain, opened=idle)
 
     @property
     def ready(self) -> bool:
@@ -285,7 +285,7 @@ class ChainSigner:
             self._knows_mark = True
             self.slot.raise_mark(mark.watermark.hrs, mark.watermark.sign_bytes)
             if mark.watermark.hrs > self.watermark.hrs:
-                self._path.marks[self.row] = mark.watermark
+                self._path.marks[self.chain] = mark.watermark
 
     def submit(
         self, requester: Requester, session: Session, request: Request, started_ns: int, *, urgent: bool = False
@@ -337,7 +337,7 @@ class ChainSigner:
         with self._section():
             if self.watermark.signature:
                 self._unreported = Signed(
-                    self.row, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature
+                    self.chain, self.watermark.hrs, self.watermark.sign_bytes, self.watermark.signature
                 )
             self.report()
             if self._reserving is not None and self._reserving.asked.alive:
@@ -345,9 +345,9 @@ class ChainSigner:
 
     def report(self) -> None:
         """Hand a signature to the state process that its full queue did not take before."""
-        if self._path.take_unreported(self.row):
+        if self._path.take_unreported(self.chain):
             last = self.watermark
-            self._unreported = Signed(self.row, last.hrs, last.sign_bytes, last.signature)
+            self._unreported = Signed(self.chain, last.hrs, last.sign_bytes, last.signature)
         if self._unreported is not None and self._send(self._unreported):
             self._unreported = None
 
@@ -374,7 +374,7 @@ class ChainSigner:
 
         Called from the process's timer.
         """
-        since_ns = self._path.waits_since_ns(self.row)
+        since_ns = self._path.waits_since_ns(self.chain)
         if self._reserving is not None:
             since_ns = self._reserving.since_ns
         if since_ns is None or self._clock_ns() - since_ns < PERMIT_TIMEOUT_S * 1e9:
@@ -476,7 +476,7 @@ class ChainSigner:
 
     def _ask(self, asked: _Asked, request_id: int) -> bool:
         request = asked.request
-        return self._send(Reserve(self._nonce, request_id, self.row, request.hrs, request.sign_bytes, asked.urgent))
+        return self._send(Reserve(self._nonce, request_id, self.chain, request.hrs, request.sign_bytes, asked.urgent))
 
     def _take(self, nonce: int, request_id: int) -> _Reserving | None:
         """The reservation this answer belongs to; None for an answer to an expired one or to an
@@ -496,9 +496,9 @@ class ChainSigner:
             self._log.error("not signed", chain=self.chain_id, place=str(request.hrs), why=str(error))
             self._answer_empty(asked, Reason.NO_PERMIT)
             return
-        self._path.marks[self.row] = Watermark(request.hrs, sign_bytes, signature)
+        self._path.marks[self.chain] = Watermark(request.hrs, sign_bytes, signature)
         asked.requester.deliver(frame, refused=False)
-        self._unreported = Signed(self.row, request.hrs, sign_bytes, signature)
+        self._unreported = Signed(self.chain, request.hrs, sign_bytes, signature)
         self.report()
         self._count_signed(asked.requester, request.hrs, time.time())
         took_ns = self._clock_ns() - asked.started_ns
@@ -563,7 +563,7 @@ class ChainSigner:
                 outcome=outcome,
                 reason=reason,
                 kind=request.kind,
-                chain=self.row,
+                chain=self.chain,
                 hrs=request.hrs,
                 sign_bytes=sign_bytes,
                 block_hash=request.block_hash,

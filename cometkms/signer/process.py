@@ -270,7 +270,7 @@ class _Signer:
         )
         self._chains = [
             ChainSigner(
-                row=row,
+                chain=number,
                 chain_id=chain.id,
                 slot=slot,
                 core=core,
@@ -282,7 +282,7 @@ class _Signer:
                 count_made=self._count_signatures,
                 trail=self._trail,
             )
-            for row, (chain, slot) in enumerate(zip(chains, slots, strict=True))
+            for number, (chain, slot) in enumerate(zip(chains, slots, strict=True))
         ]
         self._links = ValidatorLinks(
             core=core,
@@ -420,15 +420,15 @@ class _Signer:
     def _on_message(self, message: QueueMessage) -> None:
         match message:
             case PermitGranted():
-                self._chains[message.row].on_permit(message)
+                self._chains[message.chain].on_permit(message)
             case ReserveRefused():
-                self._chains[message.row].on_refused(message)
+                self._chains[message.chain].on_refused(message)
             case StateHello():
                 self._send(SignerHello(self._nonce))
                 for chain in self._chains:
                     chain.on_state_hello()
             case Mark() if message.nonce == self._nonce:
-                self._chains[message.row].on_mark(message)
+                self._chains[message.chain].on_mark(message)
             case Lease() if message.nonce == self._nonce:
                 self._on_lease(message)
             case Leader() if message.nonce == self._nonce:

@@ -240,7 +240,7 @@ class ClusterNode:
                 self.reservations.reserve(message)
             case Signed():
                 mark = Watermark(message.hrs, message.sign_bytes, message.signature)
-                self.signatures.on_made(self.rows[message.row], mark)
+                self.signatures.on_made(self.rows[message.chain], mark)
             case SignerHello():
                 self.leadership.on_signer(message.nonce)
             case _:

@@ -125,7 +125,7 @@ class Reservations:
     def reserve(self, asked: Reserve) -> None:
         """Propose what the signer asks for, or refuse it."""
         self.asked_at = started = self._clock()
-        row = self._rows[asked.row]
+        row = self._rows[asked.chain]
         self._hot.abandon(row)
         leads = self.lead.leased
         refusal = _why_not_proposed(urgent=asked.urgent, leads=leads, ready=self._membership.ready)
@@ -152,14 +152,14 @@ class Reservations:
         permitted = self._core.parse_sign_bytes(verdict.sign_bytes).hrs
         if permitted != asked.hrs:
             raise InvariantError(f"a permit for {tuple(permitted)} meets a request for {tuple(asked.hrs)}")
-        self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.row, verdict))
+        self._outside.to_signer(PermitGranted(asked.nonce, asked.request_id, asked.chain, verdict))
         self.round_trip_ns.add(int((self._clock() - started) * 1e9))
 
     def _refuse(self, asked: Reserve, refusal: Refusal) -> None:
-        row, reason = self._rows[asked.row], self._count(refusal)
+        row, reason = self._rows[asked.chain], self._count(refusal)
         jump = refusal.reason is Reason.JUMP
         shown = HRS(self._acceptor.reach(row), 0, 0) if jump else self._proposers[row].closed_up_to
-        self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.row, refusal.reason, shown))
+        self._outside.to_signer(ReserveRefused(asked.nonce, asked.request_id, asked.chain, refusal.reason, shown))
         self._log.error(
             "promise refused",
             chain=self._store.rows[row].chain_id,

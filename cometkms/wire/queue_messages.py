@@ -3,7 +3,7 @@ I/O.
 
 signer → state                                     state → signer
   SIGNER_HELLO  here I am, tell me the marks          STATE_HELLO  here I am (again): say hello, ask again
-  RESERVE       may I sign these bytes there?         MARK         the last signed (or burnt) place of a row
+  RESERVE       may I sign these bytes there?         MARK         the last signed (or burnt) place of a chain
   SIGNED        I did, here is the signature          LEASE        you may (not) dial the validators
                                                       LEADER       who leads: what agents are told
                                                       PERMIT       these bytes are durable: sign exactly them
@@ -51,7 +51,7 @@ class Reserve:
 
     nonce: int
     request_id: int
-    row: int
+    chain: int
     hrs: HRS
     sign_bytes: bytes
     urgent: bool = False
@@ -59,7 +59,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    row: int
+    chain: int
     hrs: HRS
     sign_bytes: bytes
     signature: bytes
@@ -73,7 +73,7 @@ class StateHello:
 @dataclass(frozen=True, slots=True)
 class Mark:
     nonce: int
-    row: int
+    chain: int
     watermark: Watermark
 
 
@@ -99,7 +99,7 @@ class Leader:
 class PermitGranted:
     nonce: int
     request_id: int
-    row: int
+    chain: int
     permit: Permit
 
 
@@ -107,7 +107,7 @@ class PermitGranted:
 class ReserveRefused:
     nonce: int
     request_id: int
-    row: int
+    chain: int
     reason: Reason
     mark: HRS
 
@@ -122,29 +122,29 @@ def _pack(
     tag: Tag,
     nonce: int = 0,
     request_id: int = 0,
-    row: int = 0,
+    chain: int = 0,
     hrs: HRS = _NO_PLACE,
     flag: int = 0,
     sign_bytes: bytes = b"",
     signature: bytes = b"",
 ) -> bytes:
-    head = HEAD.pack(tag, nonce, request_id, row, *hrs, flag, len(sign_bytes), len(signature))
+    head = HEAD.pack(tag, nonce, request_id, chain, *hrs, flag, len(sign_bytes), len(signature))
     return head + sign_bytes + signature
 
 
 def encode(message: QueueMessage) -> bytes:
     """Encode a message in at most QUEUE_SLOT_BYTES - 8 bytes."""
     match message:
-        case Reserve(nonce, request_id, row, hrs, sign_bytes, urgent):
-            return _pack(Tag.RESERVE, nonce, request_id, row, hrs, int(urgent), sign_bytes)
-        case PermitGranted(nonce, request_id, row, permit):
-            return _pack(Tag.PERMIT, nonce, request_id, row, _NO_PLACE, 0, permit.sign_bytes)
-        case Signed(row, hrs, sign_bytes, signature):
-            return _pack(Tag.SIGNED, 0, 0, row, hrs, 0, sign_bytes, signature)
-        case ReserveRefused(nonce, request_id, row, reason, mark):
-            return _pack(Tag.REFUSED, nonce, request_id, row, mark, reason)
-        case Mark(nonce, row, watermark):
-            return _pack(Tag.MARK, nonce, 0, row, watermark.hrs, 0, watermark.sign_bytes, watermark.signature)
+        case Reserve(nonce, request_id, chain, hrs, sign_bytes, urgent):
+            return _pack(Tag.RESERVE, nonce, request_id, chain, hrs, int(urgent), sign_bytes)
+        case PermitGranted(nonce, request_id, chain, permit):
+            return _pack(Tag.PERMIT, nonce, request_id, chain, _NO_PLACE, 0, permit.sign_bytes)
+        case Signed(chain, hrs, sign_bytes, signature):
+            return _pack(Tag.SIGNED, 0, 0, chain, hrs, 0, sign_bytes, signature)
+        case ReserveRefused(nonce, request_id, chain, reason, mark):
+            return _pack(Tag.REFUSED, nonce, request_id, chain, mark, reason)
+        case Mark(nonce, chain, watermark):
+            return _pack(Tag.MARK, nonce, 0, chain, watermark.hrs, 0, watermark.sign_bytes, watermark.signature)
         case Lease(nonce, granted, ttl_ms):
             return _pack(Tag.LEASE, nonce, ttl_ms, flag=int(granted))
         case Leader(nonce, name):
@@ -159,7 +159,7 @@ def decode(untrusted: bytes) -> QueueMessage:
     """Decode what encode() made. Raises: InvariantError with what is wrong."""
     if len(untrusted) < HEAD.size:
         raise InvariantError(f"queue message of {len(untrusted)} bytes, a head has {HEAD.size}")
-    tag, nonce, request_id, row, height, round_, step, flag, bytes_size, signature_size = HEAD.unpack_from(untrusted)
+    tag, nonce, request_id, chain, height, round_, step, flag, bytes_size, signature_size = HEAD.unpack_from(untrusted)
     if HEAD.size + bytes_size + signature_size != len(untrusted):
         raise InvariantError(f"queue message of {len(untrusted)} bytes announces {bytes_size} + {signature_size}")
     if bytes_size > SIGN_BYTES_MAX_BYTES or signature_size not in SIGNATURE_SIZES:
@@ -169,15 +169,15 @@ def decode(untrusted: bytes) -> QueueMessage:
     hrs = HRS(height, round_, step)
     match tag:
         case Tag.RESERVE:
-            return Reserve(nonce, request_id, row, hrs, sign_bytes, bool(flag))
+            return Reserve(nonce, request_id, chain, hrs, sign_bytes, bool(flag))
         case Tag.PERMIT:
-            return PermitGranted(nonce, request_id, row, Permit(sign_bytes))
+            return PermitGranted(nonce, request_id, chain, Permit(sign_bytes))
         case Tag.SIGNED:
-            return Signed(row, hrs, sign_bytes, signature)
+            return Signed(chain, hrs, sign_bytes, signature)
         case Tag.REFUSED:
-            return ReserveRefused(nonce, request_id, row, _reason(flag), hrs)
+            return ReserveRefused(nonce, request_id, chain, _reason(flag), hrs)
         case Tag.MARK:
-            return Mark(nonce, row, Watermark(hrs, sign_bytes, signature))
+            return Mark(nonce, chain, Watermark(hrs, sign_bytes, signature))
         case Tag.LEASE:
             return Lease(nonce, bool(flag), request_id)
         case Tag.LEADER:

@@ -277,7 +277,7 @@ def forge_permits(context: ChildContext, parts: Any) -> list[str]:
             b"no sign bytes",
         )[len(forged) % 4]
         forged.append(place.height)
-        honest(PermitGranted(message.nonce, message.request_id, message.row, Permit(false)))
+        honest(PermitGranted(message.nonce, message.request_id, message.chain, Permit(false)))
         if len(forged) == 20:
             os.write(1, json.dumps({"payload": "forged_permits", "found": len(forged)}).encode() + b"\n")
 

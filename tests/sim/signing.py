@@ -47,7 +47,7 @@ class Signer:
         weakref.finalize(self, slot.close)
         self.fast = paths.FastSigner(self, slot) if node.queues is not None else None
         self.chain = ChainSigner(
-            row=0,
+            chain=0,
             chain_id=CHAIN,
             slot=slot,
             core=CORE,

@@ -86,7 +86,7 @@ class Stage:
         self.core, self.sent, self.now_ns, self.full, self.log = core, list[QueueMessage](), 0, False, Log()
         secret = bytearray(base64.b64encode(bytes(KEY) + bytes(KEY.verify_key)))
         self.chain = ChainSigner(
-            row=0,
+            chain=0,
             chain_id="c",
             slot=core.key_slot(secret, "c"),
             core=core,
@@ -117,7 +117,7 @@ class Stage:
 
     def permit(self, number: int = -1) -> None:
         asked = [message for message in self.sent if isinstance(message, Reserve)][number]
-        self.chain.on_permit(PermitGranted(asked.nonce, asked.request_id, asked.row, Permit(asked.sign_bytes)))
+        self.chain.on_permit(PermitGranted(asked.nonce, asked.request_id, asked.chain, Permit(asked.sign_bytes)))
 
 
 @pytest.fixture
@@ -472,7 +472,7 @@ def test_a_lease_that_comes_back_finds_nothing_under_way(stage: Stage, core: Cor
     stage.ask(after)
     assert isinstance(late, Reserve)
     assert isinstance(stage.sent[-1], Reserve)
-    stage.chain.on_permit(PermitGranted(late.nonce, late.request_id, late.row, Permit(late.sign_bytes)))
+    stage.chain.on_permit(PermitGranted(late.nonce, late.request_id, late.chain, Permit(late.sign_bytes)))
     assert not after.answers
     stage.permit()
     assert after.answers

@@ -138,7 +138,7 @@ class Stage:
                 nonce=NONCE, reservations=self.reservations, permits=self.permits, slots=[slot], trail=trail
             )
         self.chain = ChainSigner(
-            row=0,
+            chain=0,
             chain_id="c",
             slot=slot,
             core=CORE,
@@ -276,7 +276,7 @@ class Stage:
             connection.collect()
         order: dict[int, int] = {}
         sent = [
-            (order.setdefault(one.request_id, len(order)), one.row, one.hrs, one.sign_bytes)
+            (order.setdefault(one.request_id, len(order)), one.chain, one.hrs, one.sign_bytes)
             if isinstance(one, Reserve)
             else one
             for one in self.sent
