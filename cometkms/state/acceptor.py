@@ -46,14 +46,16 @@ class Acceptor:
         wall_clock: Callable[[], float],
         known: Mapping[int, Known] | None = None,
         majority: int = 1,
+        hot: HotPath | None = None,
     ) -> None:
         """`rows`: the store's numbers of the rows that are configured here; nothing is
         promised in others.
 
         `wall_clock`: UNIX seconds. `known`: how high a row had verifiably come when this process
-        began, by its number. `majority`: how many of the members are one.
+        began, by its number. `majority`: how many of the members are one. `hot`: is told what is
+        plain.
         """
-        self._hot: HotPath = PureHotPath()
+        self._hot: HotPath = PureHotPath() if hot is None else hot
         self._store = store
         self._parse = parse_sign_bytes
         self._wall_clock = wall_clock
@@ -63,10 +65,6 @@ class Acceptor:
         self._majority = majority
         # by row: the highest height that each other member showed as burnt
         self._burnt: dict[int, dict[str, int]] = {}
-
-    def attach(self, hot: HotPath) -> None:
-        """From now on the fast path is told what is plain."""
-        self._hot = hot
         for row in self._numbers.values():
             self._tell_reach(row)
 

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 from cometkms.core.interface import Core, HotPath
+from cometkms.core.pure.hot import PureHotPath
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.limits import SIGN_STATE_LOOK_S, TICK_MIN_S, TICK_S
 from cometkms.logger import Logger
@@ -80,24 +81,28 @@ class ClusterNode:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         signed_at: tuple[float, ...] = (),
+        fast: Callable[["ClusterNode"], HotPath] | None = None,
         log: Logger,
     ) -> None:
         """`rows`: the store's row of each configured chain; `signed`: its last verified signature
-        (or burnt place), and `signed_at` when it was written down, UNIX seconds; () where that is
-        not known: now. `nonce`: identifies this process to the other members. `raft`: makes the
-        replicated log; None for one node alone. `clock`: monotonic seconds. `wall_clock`: UNIX
-        seconds. `ttl_s`: of the lease. `facts`: what the others are told of this node's settings.
+        (or burnt place), `signed_at` when it was written down, () where that is not known: now.
+        `nonce`: tells this process from the member's others. `raft`: makes the replicated log; None
+        for one node alone. `fast`: makes what handles the plain case; None: nothing is plain.
+        `clock`: monotonic seconds; `wall_clock`: UNIX seconds. `ttl_s`: of the lease. `facts`: what
+        the others are told of this node's settings.
         """
         self.epoch = epoch
         self.nonce = nonce
         self.rows = rows
-        self._store = store
         self._outside = outside
         self.counters: dict[str, int] = {}
         number = itertools.count(1).__next__
+        hot = PureHotPath() if fast is None else fast(self)
+        store.keep_in(hot.records)
         self.acceptor = Acceptor(
             store,
             rows,
+            hot=hot,
             parse_sign_bytes=core.parse_sign_bytes,
             wall_clock=wall_clock,
             known=_known_at_start(rows, signed, signed_at, wall_clock()),
@@ -107,6 +112,7 @@ class ClusterNode:
             store=store,
             core=core,
             acceptor=self.acceptor,
+            hot=hot,
             outside=outside,
             counters=self.counters,
             clock=clock,
@@ -118,11 +124,12 @@ class ClusterNode:
             store=store,
             rows=rows,
             facts=facts,
+            hot=hot,
             outside=outside,
             clock=clock,
             log=log,
         )
-        self.membership = self.roster.membership = Membership(
+        self.membership = Membership(
             store=store,
             others=epoch.others,
             nonce=nonce,
@@ -149,6 +156,7 @@ class ClusterNode:
             log=log,
         )
         self.membership.counters = self.counters
+        self.roster.begin(self.membership)
         self.reservations = Reservations(
             epoch=epoch,
             nonce=nonce,
@@ -158,6 +166,7 @@ class ClusterNode:
             acceptor=self.acceptor,
             roster=self.roster,
             signatures=self.signatures,
+            hot=hot,
             outside=outside,
             number=number,
             ttl_s=ttl_s,
@@ -194,14 +203,6 @@ class ClusterNode:
         self.verifies, self.on_applied = self.signatures.believes, self.signatures.on_applied  # events of the log
         if raft is not None:
             self.leadership.begin(raft(self))
-
-    def attach(self, hot: HotPath) -> None:
-        """From now on the plain case is handled there (interface.HotPath), the rest still here."""
-        self._store.keep_in(hot.records)
-        for part in (self.acceptor, self.signatures, self.roster, self.reservations):
-            part.attach(hot)
-
-    # --- what it is ---
 
     def may(self) -> tuple[bool, bool]:
         """Whether this node may promise, and propose, now."""

@@ -11,6 +11,7 @@ signature after the reply (files.py).
 
 import asyncio
 import contextlib
+import functools
 import os
 import platform
 import random
@@ -229,6 +230,7 @@ class _State:
             rows=opened.rows,
             signed=opened.signed,
             raft=None if self._alone else self._make_raft,
+            fast=functools.partial(self._make_hot, core, opened),
             core=core,
             nonce=secrets.randbits(63) + 1,
             ttl_s=settings.default_ttl_s,
@@ -241,8 +243,6 @@ class _State:
             signed_at=opened.signed_at,
             log=self._log,
         )
-        self._hot = self._hot_path(core, opened)
-        self.node.attach(self._hot)
         self._report = StateReport(
             settings=settings,
             opened=opened,
@@ -288,9 +288,8 @@ class _State:
             max_segment=settings.tcp_max_segment,
         )
 
-    def _hot_path(self, core: Core, opened: OpenedNode) -> HotPath:
-        node = self.node
-        return core.hot_path(
+    def _make_hot(self, core: Core, opened: OpenedNode, node: ClusterNode) -> HotPath:
+        self._hot = core.hot_path(
             path=opened.store.path,
             fd=opened.store.fileno(),
             nonce=node.nonce,
@@ -300,9 +299,11 @@ class _State:
             chains=opened.rows,
             permits=self._parts.permits,
             may=node.may,
-            on_synced=node.reservations.sync_ns.add,
-            on_permit=node.reservations.round_trip_ns.add,
+            # made after this
+            on_synced=lambda took_ns: node.reservations.sync_ns.add(took_ns),  # noqa: PLW0108
+            on_permit=lambda took_ns: node.reservations.round_trip_ns.add(took_ns),  # noqa: PLW0108
         )
+        return self._hot
 
     def _make_lane(self, peer: str, frames: Frames, fd: int) -> Lane | None:
         return self._hot.lane(peer, frames, fd)

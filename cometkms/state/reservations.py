@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Final
 
 from cometkms.core.interface import Core, HotPath
-from cometkms.core.pure.hot import PureHotPath
 from cometkms.errors import InvariantError, ProtocolError
 from cometkms.histogram import Histogram
 from cometkms.limits import CHAINS_MAX
@@ -71,6 +70,7 @@ class Reservations:
         acceptor: Acceptor,
         roster: Roster,
         signatures: Signatures,
+        hot: HotPath,
         outside: Outside,
         number: Callable[[], int],
         ttl_s: float,
@@ -86,7 +86,7 @@ class Reservations:
         self.round_trip_ns = Histogram()
         self.asked_at = -1e9
         self.without_lead = 0  # what agents asked for urgently
-        self._hot: HotPath = PureHotPath()
+        self._hot = hot
         self._nonce = nonce
         self._store = store
         self._rows = rows
@@ -115,10 +115,6 @@ class Reservations:
             )
             for row in rows
         }
-
-    def attach(self, hot: HotPath) -> None:
-        """From now on the fast path makes the plain reservations."""
-        self._hot = hot
 
     # --- the signer ---
 

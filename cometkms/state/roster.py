@@ -12,7 +12,6 @@ from typing import Final
 
 from cometkms import __version__
 from cometkms.core.interface import HotPath
-from cometkms.core.pure.hot import PureHotPath
 from cometkms.errors import ProtocolError
 from cometkms.logger import Logger
 from cometkms.model import Incarnation, Reason, Row, quorum_of
@@ -176,6 +175,7 @@ class Roster:
         store: PromiseStore,
         rows: tuple[int, ...],
         facts: Facts,
+        hot: HotPath,
         outside: Outside,
         clock: Callable[[], float],
         log: Logger,
@@ -185,7 +185,7 @@ class Roster:
         `facts`: what the others are told of this node's settings.
         """
         self.facts = make_facts({**dict(facts), RENEWAL_FACT: RENEWAL})
-        self._hot: HotPath = PureHotPath()
+        self._hot = hot
         self._epoch = epoch
         self._nonce = nonce
         self._store = store
@@ -353,9 +353,9 @@ class Roster:
 
     # --- what its promises bear ---
 
-    def attach(self, hot: HotPath) -> None:
-        """From now on the fast path hears the members' plain messages."""
-        self._hot = hot
+    def begin(self, membership: Membership) -> None:
+        """From now on members are known by what this says of them, on the fast path, too."""
+        self.membership = membership
         for member in self.members:
             self._tell_hot(member)
 

@@ -62,6 +62,7 @@ class Signatures:
         store: PromiseStore,
         core: Core,
         acceptor: Acceptor,
+        hot: HotPath,
         outside: Outside,
         counters: dict[str, int],
         clock: Callable[[], float],
@@ -70,6 +71,7 @@ class Signatures:
         self._store = store
         self._core = core
         self._acceptor = acceptor
+        self._hot = hot
         self._outside = outside
         self._counters = counters
         self._clock = clock
@@ -84,14 +86,6 @@ class Signatures:
     def of(self, row: int) -> Watermark:
         """The last place of a row with a verified signature (or a burnt one from its state file)."""
         return self._newest.get(row, Watermark())
-
-    def attach(self, hot: HotPath) -> None:
-        """From now on nothing is plain on the fast path at or below what was signed or burnt.
-
-        The acceptor tells it the rest.
-        """
-        for row, mark in self._newest.items():
-            hot.raise_floor(row, mark.hrs)
 
     def number_of(self, key: bytes) -> int | None:
         """The store's number of the row with that key in the replicated log."""
@@ -119,11 +113,14 @@ class Signatures:
         return self._core.verify(row.public_key, mark.sign_bytes, mark.signature)
 
     def begin_with(self, row: int, mark: Watermark) -> None:
-        """What the row's state file shows: a signature, verified here, or a place that is burnt."""
+        """What the row's state file shows: a signature, verified here, or a place that is burnt. At
+        or below it nothing is plain on the fast path; the acceptor tells it the rest.
+        """
         if not mark.signature:
             self._newest[row] = mark
         elif self._is_true(row, mark):
             self._take(row, mark)
+        self._hot.raise_floor(row, self.of(row).hrs)
 
     def on_made(self, row: int, mark: Watermark) -> None:
         """The signer made it with a permit of this cluster: it needs no second check

@@ -33,6 +33,7 @@ from cometkms.layouts import ROW_MAGIC
 from cometkms.limits import INBOX_BYTES, PEER_FRAME_MAX_BYTES
 from cometkms.model import HRS, Dialect, Kind, Message, Vote
 from cometkms.rules.birth import NodeState
+from cometkms.state.node import ClusterNode
 from cometkms.state.peers.frames import HEAD, FrameReader, FrameType, Stream
 from cometkms.store import promise_store
 from cometkms.wire.queue_messages import decode
@@ -307,9 +308,8 @@ class PeerEnd:
 class FastState:
     """The hot path of a node's state process."""
 
-    def __init__(self, node: "Node") -> None:
-        cluster, opened = node.cluster, node.opened
-        assert cluster is not None
+    def __init__(self, node: "Node", cluster: ClusterNode) -> None:
+        opened = node.opened
         assert opened is not None
         assert node.queues is not None
         assert node.calls is not None
@@ -325,13 +325,12 @@ class FastState:
             chains=opened.rows,
             permits=node.queues.permits,
             may=cluster.may,
-            on_synced=cluster.reservations.sync_ns.add,
-            on_permit=cluster.reservations.round_trip_ns.add,
+            on_synced=lambda took_ns: cluster.reservations.sync_ns.add(took_ns),
+            on_permit=lambda took_ns: cluster.reservations.round_trip_ns.add(took_ns),
         )
         assert isinstance(hot, NativeHotPath)
         self.hot = hot
         self.hot.c.calls = node.calls.table
-        cluster.attach(self.hot)
 
     def on_queue(self) -> None:
         """As state/process.py: plain reservations are on their way before the rest is looked at."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cometkms.core.interface import HotPath
 from cometkms.errors import CometKMSError, OperatorError, ProtocolError, SupersededError
 from cometkms.keys.cluster import cluster_digest
 from cometkms.limits import RAFT_COUNTED_FROM_UNIX_S
@@ -118,6 +119,7 @@ class Node:
             rows=self.opened.rows,
             signed=self.opened.signed,
             raft=self.make_raft if len(world.names) > 1 else None,
+            fast=self.make_fast if self.queues is not None else None,
             core=CORE,
             nonce=self.rng.getrandbits(62) + 1,
             ttl_s=TTL_S,
@@ -130,13 +132,16 @@ class Node:
             log=SilentLog(world, self.name),
         )
         self.checked = None  # a store that is opened again is looked at again
-        if self.queues is not None:
-            self.queues.requests.discard()
-            self.fast = paths.FastState(self)
         if self.signer is None:
             self.signer = Signer(self)
         self.guarded(self.cluster.start)
         world.after(TICK_S * self.rng.random(), self.tick, self.incarnation)
+
+    def make_fast(self, node: ClusterNode) -> HotPath:
+        assert self.queues is not None
+        self.queues.requests.discard()
+        self.fast = paths.FastState(self, node)
+        return self.fast.hot
 
     def make_raft(self, node: ClusterNode) -> RaftLog:
         self.raft = RaftLog(

@@ -21,12 +21,32 @@ from tests.unit.state.three import NAMES, ROW, Three, sign_bytes, signed
 DAY_S = 86400.0
 
 
+class Told(PureHotPath):
+    """A hot path that does nothing, and keeps how far up a place is plain there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reach, self.floor = -1, HRS(0, 0, 0)
+
+    def raise_floor(self, _row: int, hrs: HRS) -> None:
+        self.floor = max(self.floor, hrs)
+
+    def set_reach(self, _row: int, height: int) -> None:
+        self.reach = height
+
+
 @pytest.fixture
-def three(tmp_path: Path) -> Three:
-    """All three have verified the signature at height 10, just now."""
+def hot() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def three(tmp_path: Path, hot: Told) -> Three:
+    """All three have verified the signature at height 10, just now. `hot`: of node a."""
     world = Three(tmp_path)
     for name in NAMES:
-        world.add(name, NodeState.COMPLETE, signed(10), signed=(signed(10),))
+        fast = (lambda _node: hot) if name == "a" else None
+        world.add(name, NodeState.COMPLETE, signed(10), signed=(signed(10),), fast=fast)
     world.meet_all().wait(2 * START_READ_S)
     return world
 
@@ -103,26 +123,11 @@ def test_clocks_a_year_apart_change_nothing_for_a_chain_at_its_pace(three: Three
         leader.node.flush()
 
 
-class Told(PureHotPath):
-    """A hot path that does nothing, and keeps how far up a place is plain there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reach, self.floor = -1, HRS(0, 0, 0)
-
-    def raise_floor(self, _row: int, hrs: HRS) -> None:
-        self.floor = max(self.floor, hrs)
-
-    def set_reach(self, _row: int, height: int) -> None:
-        self.reach = height
-
-
-def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip(three: Three) -> None:
+def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip(three: Three, hot: Told) -> None:
     """Where its turn is before the report of the last signature a week's heights would
     be skipped twice.
     """
-    leader, hot = three.nodes["a"], Told()
-    leader.node.attach(hot)
+    leader = three.nodes["a"]
     assert hot.reach == 10 + JUMP_HEIGHTS
     leader.lead()
     three.wall += 7 * DAY_S
@@ -134,9 +139,10 @@ def test_the_hot_path_is_told_no_more_than_is_plausible_and_decides_no_long_skip
     assert hot.reach == 1_200_000 + JUMP_HEIGHTS, "what was skipped is paid from the same thousand"
 
 
-def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from_nobody(three: Three) -> None:
-    node, hot = three.nodes["a"].node, Told()
-    node.attach(hot)
+def test_a_member_that_says_it_stands_at_the_end_of_time_takes_the_hot_path_from_nobody(
+    three: Three, hot: Told
+) -> None:
+    node = three.nodes["a"].node
     for height, floor in ((1 << 62, 10), (11, 11)):
         life = three.nodes["b"].node.membership.news()
         shown = RowMark(ROW, Watermark(HRS(height, 0, 2)), True)
@@ -165,9 +171,8 @@ def test_the_first_height_of_a_row_is_believed_and_the_next_ones_are_held_agains
     assert [asked_by(three, "b", 199_000_000 + 900 * n, 2 + n) for n in (1, 2, 3)] == [Reason.NONE] + [Reason.JUMP] * 2
 
 
-def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path) -> None:
-    three, hot = Three(tmp_path), Told()
-    three.add("a", NodeState.COMPLETE).node.attach(hot)
+def test_a_rows_first_place_is_not_the_hot_paths(tmp_path: Path, hot: Told) -> None:
+    Three(tmp_path).add("a", NodeState.COMPLETE, fast=lambda _node: hot)
     assert hot.reach == 0
 
 

@@ -97,7 +97,8 @@ class One:
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
             epoch=Epoch(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
-            rows=tuple(range(len(rows))), signed=options.pop("signed", (Watermark(),) * len(rows)), raft=lambda _node: self.raft, core=CORE,
+            rows=tuple(range(len(rows))), signed=options.pop("signed", (Watermark(),) * len(rows)), raft=lambda _node: self.raft,
+            fast=options.pop("fast", None), core=CORE,
             nonce=random.getrandbits(60) + 1, ttl_s=0.4, strict=options.pop("strict", False), outside=self,
             facts=make_facts(options.pop("facts", {})),
             clock=lambda: world.now, wall_clock=lambda: world.wall, signed_at=options.pop("signed_at", ()), log=self.log,
