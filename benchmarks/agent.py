@@ -29,6 +29,8 @@ PAUSE_US: Final = 2000  # between two requests of the stream
 #: How long the validator's stream is watched; a request that waits at its end is waited for.
 DIRECT_MS: Final = 7000  # CometBFT waits five seconds in a read
 AGENT_MS: Final = 2000
+#: For the next block, where a machine is so busy that the time above is not enough.
+BLOCKS_WAIT_S: Final = 60.0
 RESTART_MS: Final = 4000  # a node stops, starts and is complete again meanwhile
 FIRST_BLOCKS: Final = 10
 
@@ -316,11 +318,13 @@ def _between_blocks(machines: _Machines, chain: CometBFT, hit: Hit) -> float:
     first = chain.height()
     undo = hit(machines, machines.leader())
     try:
+        until = time.monotonic() + BLOCKS_WAIT_S
         time.sleep(AGENT_MS / 1e3)
-        last = chain.height()
+        while (last := chain.height()) == first and time.monotonic() < until:
+            time.sleep(0.1)
     finally:
         undo()
     times = chain.times(first, last)
     if len(times) < 2:
-        raise RuntimeError(f"no block within {AGENT_MS} ms after {first}")
+        raise RuntimeError(f"no block within {BLOCKS_WAIT_S:g} s after {first}")
     return max(later - earlier for earlier, later in pairwise(times)) * 1e3

@@ -21,7 +21,7 @@ WARMUP = 100
 def addresses_of(directory: Path, count: int, network: str) -> list[str]:
     """Where so many validators listen."""
     if network == "unix":
-        return [f"unix://{directory}/{free_port()}.sock" for _ in range(count)]
+        return [f"unix://{directory}/{number}.sock" for number in range(count)]
     return [free_tcp() for _ in range(count)]
 
 

@@ -26,7 +26,14 @@ from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, known_mark, read_state, refuse_lacking
+from cometkms.store.node_store import (
+    ChainFiles,
+    NodeFiles,
+    bring_up,
+    known_mark,
+    refuse_lacking,
+    verified_state,
+)
 from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 
@@ -249,7 +256,7 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
     settings = load_home(node_id=node_id)
     with locked_home(settings.home):
         chain = _chosen(settings, old, new)
-        before, after = _marks(settings, chain, old, new)
+        before, after = _marks(settings, chain, old, new, write=yes)
         aside = _aside(chain.state_file, old)
         say(
             f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
@@ -286,16 +293,18 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
     return found[0]
 
 
-def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Watermark, Watermark]:
+def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool) -> tuple[Watermark, Watermark]:
     """Where both ids stand.
 
-    Raises: StateError unless the store holds everything that the state file shows.
+    One of several nodes may have a state file that is ahead of its store, as it has the others'
+    signatures: with `write` the store is raised to it, as at a start. Raises: StateError unless
+    the store then holds everything that the file shows; StoreFailure.
     """
     core = choose.load()
     public_key = load_public_key(chain.key_file)
     files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
     target = ChainFiles(Row(public_key, old), chain.state_file)
-    in_file = read_state(files, target, core)
+    in_file = verified_state(files, target, core)
     path = files.store_path
     if not path.exists() and not path.is_symlink():
         raise StateError(
@@ -304,19 +313,18 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str) -> tuple[Waterm
         )
     store = PromiseStore.open(path)
     try:
+        # the peers may have been given to `start` alone: the store knows whether there are others
+        files = NodeFiles.at(settings.home, settings.id, (), store.header.members)
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
+        before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
+        refuse_lacking(files, target, before, in_file)
+        _refuse_forgotten(chain.state_file, path, new, after, alone=files.alone)
+        if before.hrs < in_file.hrs:
+            before = in_file
+            if write:
+                bring_up(store, target, in_file, lambda warning: say(warning, err=True))
     finally:
         store.close()
-    before = held.get(Row(public_key, old), Watermark())
-    if before.hrs < in_file.hrs:
-        refuse_lacking(files, target, before, in_file)
-        raise StateError(
-            f"{path} knows {old} up to {_place(before)}, and {chain.state_file} shows {_place(in_file)}: what was signed would be forgotten. Nothing "
-            f"was changed",
-            cure=f"start the node once with chain_id {old}, stop it, and do this again",
-        )
-    after = held.get(Row(public_key, new), Watermark())
-    _refuse_forgotten(chain.state_file, path, new, after, alone=files.alone)
     return before, after
 
 

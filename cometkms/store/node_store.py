@@ -154,7 +154,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
                 refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
         warnings: list[str] = list(told)
         rows = tuple(
-            _bring_up(store, chain, mark, warnings) for chain, mark in zip(files.chains, from_files, strict=True)
+            bring_up(store, chain, mark, warnings.append) for chain, mark in zip(files.chains, from_files, strict=True)
         )
         if store.header.state in (NodeState.BORN, NodeState.COMPLETE):
             write_born(files, store.header.epoch)
@@ -441,15 +441,18 @@ def sealed_error(files: NodeFiles, header: Header) -> StateError:
     )
 
 
-def _bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warnings: list[str]) -> int:
-    """The chain's row, at the higher of store and file. Returns its number."""
+def bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warn: Callable[[str], None]) -> int:
+    """Write the chain's row, at the higher of store and file; return its number.
+
+    `in_file` has bytes only with a verified signature. Raises: StateError, StoreFailure.
+    """
     if chain.row not in store.rows:
         fresh = len(store.header.members) == 1 or store.header.state is NodeState.EMPTY
         return store.add_row(chain.row, in_file, opened=fresh)
     number = store.rows.index(chain.row)
     store.name_key(number, chain.row)
     held = store.mark(number)
-    agreed = reconcile(held, in_file, warnings.append, chain.row.chain_id)
+    agreed = reconcile(held, in_file, warn, chain.row.chain_id)
     if agreed != held:
         store.write_mark(number, agreed)
     return number

@@ -290,7 +290,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
     promise, each 900 heights higher, and a million.
     """
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
-    row, chain = node._store.rows[0], parts.settings.chains[0].id
+    row, chain = node.acceptor._store.rows[0], parts.settings.chains[0].id
     core, loop = choose.load(), asyncio.get_running_loop()
     asked: list[int] = []
 
@@ -317,7 +317,7 @@ def raise_the_marks(context: ChildContext, parts: Any) -> list[str]:
                     request_id,
                     row.public_key,
                     bytes_at(asked[-1]),
-                    node._store.seq,
+                    node.acceptor._store.seq,
                     node.membership.incarnation,
                 )
                 node.roster.send(name, promise)
@@ -335,7 +335,7 @@ def poison_the_log(context: ChildContext, parts: Any) -> list[str]:
     replicated sign state, the newest of all.
     """
     node = next(one for one in gc.get_objects() if isinstance(one, ClusterNode))
-    row, loop = node._store.rows[0], asyncio.get_running_loop()
+    row, loop = node.acceptor._store.rows[0], asyncio.get_running_loop()
 
     def attack() -> None:
         if not node.leading or not node.signed(0).signature:

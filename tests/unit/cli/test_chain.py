@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from click.testing import CliRunner, Result
 from cometkms.cli.chain import command
 from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.limits import JUMP_HEIGHTS
+from cometkms.model import HRS, Watermark
+from cometkms.store import state_file
 from cometkms.store.lock import locked_home
+from cometkms.store.promise_store import readable_marks
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc
@@ -89,6 +93,25 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
         found = json.loads(done.stdout)
         assert (found["changed"], found["from_stands"]["height"], found["to_begins"]["height"]) == (changed, 50, 0)
         assert Path(found["kept"]).exists() is changed
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["peers in config.toml", "peers given to start alone"])
+def test_a_member_whose_state_file_is_ahead_keeps_what_the_others_signed(home: Path, listed: bool) -> None:
+    """A follower need not have promised what the others signed: its store is raised to the file, as
+    at a start. One node alone has such a file from nobody.
+    """
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    state_file.save(home / "priv" / "priv_validator_state.json", Watermark(HRS(95, 0, 3)))
+    if not listed:
+        config = home / "config.toml"
+        text, removed = re.subn(r"^peer = .*?\]$", "", config.read_text(), flags=re.M | re.S)
+        assert removed == 1
+        config.write_text(text)
+    for flags, held in (((), 90), (("--yes",), 95)):
+        done = invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", *flags, "--json")
+        assert done.exception is None, done
+        assert json.loads(done.stdout)["from_stands"]["height"] == 95
+        assert [mark.hrs.height for _, mark in readable_marks(home / "data" / "node0" / "promises")] == [held]
 
 
 def test_a_home_without_a_store_is_renamed_after_a_start_that_makes_one(home: Path) -> None:
