@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +315,7 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
     store = PromiseStore.open(path)
     try:
         # the peers may have been given to `start` alone: the store knows whether there are others
-        files = NodeFiles.at(settings.home, settings.id, (), store.header.members)
+        files = replace(files, members=store.header.members)
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
         before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
         refuse_lacking(files, target, before, in_file)

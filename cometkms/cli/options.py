@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -104,18 +105,10 @@ def named_type(name: str) -> KeyType:
 
 def burn_options(function: F) -> F:
     """--min-height and --yes-height, where a height may be burnt on the operator's word."""
-    typed = click.option(
-        "--yes-height",
-        multiple=True,
-        metavar="[CHAIN=]H",
-        callback=_parse_heights,
-        help="The same once more, instead of typing it.",
-    )
-    height = click.option(
+    option = partial(click.option, multiple=True, metavar="[CHAIN=]H", callback=_parse_heights)
+    typed = option("--yes-height", help="The same once more, instead of typing it.")
+    height = option(
         "--min-height",
-        multiple=True,
-        metavar="[CHAIN=]H",
-        callback=_parse_heights,
         help="Nothing is signed at H or below, ever again: on every chain, or with CHAIN=H on that one (then once for each chain).",
     )
     return height(typed(function))

@@ -164,10 +164,9 @@ def _may_be_mine(me: str, mine: Life, record: Record, by: str, others: Mapping[s
     """
     held, birth = dict(record), dict(mine.record)
     known = {name: one.nonce for name, one in others.items() if name == by or one.state in _YOUNG}
-    kept = {name: nonce for name, nonce in known.items() if nonce == birth.get(name)}
     return (
         [name for name, _ in record] == [name for name, _ in mine.record]
         and held[me] == mine.nonce
-        and all(held[name] == nonce for name, nonce in kept.items())
+        and all(held[name] == nonce for name, nonce in known.items() if nonce == birth.get(name))
         and _holds(record, mine.record, len(birth))
     )

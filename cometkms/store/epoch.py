@@ -48,6 +48,7 @@ from cometkms.store.node_store import (
     NodeFiles,
     read_born,
     read_epoch,
+    refuse_anothers,
     refuse_lacking,
     verified_state,
     write_born,
@@ -511,6 +512,7 @@ def promised(
         header, epoch = store.header, store.header.epoch
         held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
         store.close()
+        refuse_anothers(header, files)
         if held and known and min_height is None:
             refuse_lacking(files, chain, held[0], known[0])
         known += held

@@ -421,6 +421,19 @@ def _check_header(store: PromiseStore, files: NodeFiles) -> None:
         raise corrupt(store.path, f"its node is {header.state.name.lower()}, not complete")
 
 
+def refuse_anothers(header: Header, files: NodeFiles) -> None:
+    """A forgotten peer list must not make a command take one node of several for one that is alone.
+
+    Raises: StateError unless the store is this node's, of these members.
+    """
+    if header.owner != files.node_id or header.members != files.members:
+        raise StateError(
+            f"{files.store_path} is of node {header.owner!r} of {', '.join(header.members)}, and this is {files.node_id!r} of "
+            f"{', '.join(files.members)}",
+            cure="the --id and the peer list that it was started with. Nothing was changed",
+        )
+
+
 def sealed_error(files: NodeFiles, header: Header) -> StateError:
     """Make the error of a store that is sealed, with what is to be done there.
 

@@ -21,7 +21,7 @@ from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
-from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles
+from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles, refuse_anothers
 from cometkms.store.promise_store import PromiseStore
 
 
@@ -45,12 +45,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
         store = PromiseStore.open(files.store_path)
         try:
             header = store.header
-            if header.owner != files.node_id or header.members != files.members:
-                raise StateError(
-                    f"{files.store_path} is of node {header.owner!r} of {', '.join(header.members)}, and this is {files.node_id!r} of "
-                    f"{', '.join(files.members)}",
-                    cure="the --id and the peer list that it was started with. Nothing was changed",
-                )
+            refuse_anothers(header, files)
             if header.state is NodeState.SEALED:
                 raise StateError(
                     f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more",

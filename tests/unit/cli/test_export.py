@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -286,6 +287,22 @@ def test_a_corrupt_or_lost_store_is_refused(home: Path, tmp_path: Path) -> None:
     refused = run(home, "filepv", tmp_path / "out", "--yes")
     assert refused.returncode == 5
     assert "what it promised is not known" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("extra", [(), ("--min-height", "30", "--yes-height", "30")], ids=["plain", "with a height"])
+def test_a_forgotten_peer_list_lets_no_member_go_out_as_one_that_is_alone(
+    tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    """The peers may be given to `start` alone: the others would sign on beside the new signer."""
+    home = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2)), ("node0", "node1", "node2"))
+    config = home / "config.toml"
+    text, removed = re.subn(r"^peer = .*?\]$", "", config.read_text(), flags=re.M | re.S)
+    assert removed == 1
+    config.write_text(text)
+    refused = run(home, "filepv", tmp_path / "out", *extra, "--yes")
+    assert refused.returncode == 5
+    assert "is of node 'node0' of node0, node1, node2, and this is 'node0' of node0" in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
