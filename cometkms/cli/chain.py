@@ -298,8 +298,9 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
     """Where both ids stand.
 
     One of several nodes may have a state file that is ahead of its store, as it has the others'
-    signatures: with `write` the store is raised to it, as at a start. Raises: StateError unless
-    the store then holds everything that the file shows; StoreFailure.
+    signatures: with `write` the store is raised to one that verifies, as at a start. A burnt place
+    names no chain: after half a rename it is the other id's. Raises: StateError unless the store
+    then holds everything that the file shows; StoreFailure.
     """
     core = choose.load()
     public_key = load_public_key(chain.key_file)
@@ -321,6 +322,12 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
         refuse_lacking(files, target, before, in_file)
         _refuse_forgotten(chain.state_file, path, new, after, alone=files.alone)
         if before.hrs < in_file.hrs:
+            if not in_file.sign_bytes:
+                raise StateError(
+                    f"{path} knows {old} up to {_place(before)}, and {chain.state_file} shows {_place(in_file)}, without a signature that says for "
+                    "which id. Nothing was changed",
+                    cure=f"where it was renamed already, set chain_id to {new}; else start the node once with chain_id {old}, stop it, and do this again",
+                )
             before = in_file
             if write:
                 bring_up(store, target, in_file, lambda warning: say(warning, err=True))
@@ -339,10 +346,8 @@ def _refuse_forgotten(state_path: Path, store: Path, new: str, held: Watermark, 
         if alone
         else "start this node as it is, while all others run, and stop it: it takes what they know. If they have forgotten it, too: "
     )
-    for kept in _asides(state_path, new):
-        if not kept.exists():
-            return
-        mark = state_file.load(kept, new, core.parse_sign_bytes)
+    found = [(state_file.load(kept, new, core.parse_sign_bytes), kept) for kept in _kept(state_path, new)]
+    for mark, kept in sorted(found, key=lambda one: one[0].hrs, reverse=True):
         if mark.hrs > held.hrs:
             raise StateError(
                 f"{kept} says that this home signed for {new} up to {_place(mark)}, and {store} knows it up to {_place(held)}: the store was "
@@ -353,12 +358,22 @@ def _refuse_forgotten(state_path: Path, store: Path, new: str, held: Watermark, 
             )
 
 
+def _stem(path: Path, chain_id: str) -> str:
+    return f"{path.stem}.{re.sub(r'[^A-Za-z0-9._-]', '_', chain_id)}"
+
+
 def _asides(path: Path, chain_id: str) -> Iterator[Path]:
     """Where the state file of an id goes that is left, in the order in which the names are taken."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", chain_id)
-    yield path.with_name(f"{path.stem}.{name}.json")
+    stem = _stem(path, chain_id)
+    yield path.with_name(f"{stem}.json")
     for number in itertools.count(2):
-        yield path.with_name(f"{path.stem}.{name}-{number}.json")
+        yield path.with_name(f"{stem}-{number}.json")
+
+
+def _kept(path: Path, chain_id: str) -> list[Path]:
+    """All that went there, also where one of them was moved away since."""
+    name = re.compile(re.escape(_stem(path, chain_id)) + r"(-[0-9]+)?\.json")
+    return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
 
 
 def _aside(path: Path, old: str) -> Path:

@@ -801,6 +801,8 @@ def _refuse_other_members(files: NodeFiles) -> None:
     header = readable_header(files.store_path)
     if header is not None and header.state is NodeState.RECOVERING and header.members == files.members:
         return  # the list of the epoch that it recovers in, which others have said
+    if header is not None and header.state is NodeState.EMPTY and files.alone:
+        refuse_anothers(header, files)
     for path in files.born_paths:
         try:
             born = _read_born(path)

@@ -5,12 +5,14 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from nacl.signing import SigningKey
 
 from cometkms.cli.chain import command
 from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError
@@ -22,6 +24,7 @@ from cometkms.store.promise_store import readable_marks
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc
+from tests.unit.state.three import CORE, sign_bytes
 
 KNOWN = {"ok": True, "node_id": "node0", "reach": 1100, "mark": 90, "signed": 88, "quorum": 2, "size": 3}
 
@@ -95,13 +98,53 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
         assert Path(found["kept"]).exists() is changed
 
 
+def signed_by(home: Path, height: int) -> Watermark:
+    key = json.loads((home / "priv" / "priv_validator_key.json").read_text())["priv_key"]["value"]
+    data = sign_bytes(height, chain="testnet-1")
+    return Watermark(CORE.parse_sign_bytes(data).hrs, data, SigningKey(b64decode(key)[:32]).sign(data).signature)
+
+
+def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(home: Path) -> None:
+    """A burnt place in a state file names no chain."""
+    there, back = (
+        ("rename", "--from", *ids, "--yes") for ids in (("testnet-1", "--to", "b"), ("b", "--to", "testnet-1"))
+    )
+    state = home / "priv" / "priv_validator_state.json"
+    config = home / "config.toml"
+    assert cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100").returncode == 0
+    assert invoke(home, *there).exception is None
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    assert cmkms("recover", "--home", str(home), "--min-height", "900", "--yes-height", "900").returncode == 0
+    assert invoke(home, *back).exception is None
+    config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
+    assert invoke(home, *there).exception is None
+    before = state.read_text()
+    said = refusal(invoke(home, *there), StateError)
+    assert "where it was renamed already, set chain_id to b" in said
+    assert state.read_text() == before
+    assert {row.chain_id: mark.hrs.height for row, mark in readable_marks(home / "data" / "node0" / "promises")} == {
+        "testnet-1": 100,
+        "b": 900,
+    }
+
+
+def test_every_state_file_that_was_kept_of_an_id_counts(home: Path) -> None:
+    """Also where one before it was moved away; the highest is named."""
+    kept = home / "priv" / "priv_validator_state.b-2.json"
+    assert cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5").returncode == 0
+    state_file.save(kept, Watermark(HRS(700, 0, 3)))
+    state_file.save(kept.with_name("priv_validator_state.b-7.json"), Watermark(HRS(100, 0, 3)))
+    said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes"), StateError)
+    assert f"{kept} says that this home signed for b up to 700" in said
+
+
 @pytest.mark.parametrize("listed", [True, False], ids=["peers in config.toml", "peers given to start alone"])
 def test_a_member_whose_state_file_is_ahead_keeps_what_the_others_signed(home: Path, listed: bool) -> None:
     """A follower need not have promised what the others signed: its store is raised to the file, as
     at a start. One node alone has such a file from nobody.
     """
     assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
-    state_file.save(home / "priv" / "priv_validator_state.json", Watermark(HRS(95, 0, 3)))
+    state_file.save(home / "priv" / "priv_validator_state.json", signed_by(home, 95))
     if not listed:
         config = home / "config.toml"
         text, removed = re.subn(r"^peer = .*?\]$", "", config.read_text(), flags=re.M | re.S)

@@ -115,6 +115,18 @@ def make_store(home: Path, state: NodeState, height: int) -> None:
     PromiseStore.create(path, header, [(row, Watermark(HRS(height, 0, 3)))]).close()
 
 
+def test_a_forgotten_peer_list_makes_no_store_of_one_node_of_a_member_that_is_not_born_yet(tmp_path: Path) -> None:
+    """It was started with its peers as flags, and waits for them."""
+    assert cmkms("testnet", "--dir", str(tmp_path / "net")).returncode == 0
+    home = tmp_path / "net" / "node0"
+    make_store(home, NodeState.EMPTY, 0)
+    config = home / "config.toml"
+    config.write_text("\n".join(line for line in config.read_text().split("\n") if not line.startswith("peer = ")))
+    done = cmkms("recover", "--home", str(home), "--min-height", "9", "--yes-height", "9")
+    assert done.returncode == 5
+    assert "is of node 'node0' of node0, node1, node2, and this is 'node0' of node0" in done.stderr
+
+
 def test_a_dead_members_store_counts_as_its_answer(cluster: Path) -> None:
     dead = cluster / "node2" / "data" / "node2" / "promises"
     done = cmkms("recover", "--home", str(cluster / "node0"), "--from-store", str(dead), "--yes")
