@@ -313,7 +313,7 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
             f"{path} is missing, so nothing would keep what was signed under {old}. Nothing was changed",
             cure=f"start the node once with chain_id {old}, which makes one or says what was lost; stop it, and do this again",
         )
-    store = PromiseStore.open(path)
+    store = PromiseStore.open(path) if write else PromiseStore.read(path)
     try:
         # the peers may have been given to `start` alone: the store knows whether there are others
         files = replace(files, members=store.header.members)

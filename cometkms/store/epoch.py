@@ -178,7 +178,7 @@ def _check(body: bytes) -> bytes:
 
 def read_header(files: NodeFiles) -> Header:
     """Epoch, members and state of this node's store. Raises: StateError, BusyError, StoreFailure."""
-    store = PromiseStore.open(files.store_path)
+    store = PromiseStore.read(files.store_path)
     store.close()
     return store.header
 
@@ -310,38 +310,61 @@ def seal(
     store = PromiseStore.open(files.store_path)
     try:
         header = store.header
-        if header.owner != files.node_id:
-            raise StateError(
-                f"{store.path} belongs to node {header.owner!r}, not {files.node_id!r}", cure=f"--id {header.owner}"
-            )
-        if (known := read_epoch(files)) > header.epoch:
-            raise StateError(
-                f"{store.path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
-                "put back, and it has no seal to give",
-                cure="seal the others; this node, started, recovers first",
-            )
-        standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
-        # Sealed while it ran, it follows what the others sign on until a majority is sealed: then
-        # its state file is ahead, and nothing is lost.
-        vouched = header.state is NodeState.SEALED and header.confirmed and len(header.members) > 1
-        marks = []
-        for number, row in enumerate(store.rows):
-            mark = store.mark(number)
-            for chain in files.chains:
-                in_file = verified_state(files, chain, core) if chain.row == row else Watermark()
-                if in_file.hrs > mark.hrs and not vouched:
-                    standing = Standing.BEHIND
-                if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
-                    mark = in_file
-            marks.append((row, mark))
+        _check_has_seal(store, files)
+        standing, marks = _stands(store, files, core)
         mine = standing_for(header, others, following, strict=strict)
         sealed = sealed_header(mine, following, confirmed=False, strict=strict)
         if sealed != header:
             store.write_header(sealed)
         write_born(replace(files, members=header.members), header.epoch, following)
-        return of_store(store, standing, tuple(marks), following)
+        return of_store(store, standing, marks, following)
     finally:
         store.close()
+
+
+def _check_has_seal(store: PromiseStore, files: NodeFiles) -> None:
+    """Raises: StateError for another node's store, and for an old copy."""
+    header = store.header
+    if header.owner != files.node_id:
+        raise StateError(
+            f"{store.path} belongs to node {header.owner!r}, not {files.node_id!r}", cure=f"--id {header.owner}"
+        )
+    if (known := read_epoch(files)) > header.epoch:
+        raise StateError(
+            f"{store.path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
+            "put back, and it has no seal to give",
+            cure="seal the others; this node, started, recovers first",
+        )
+
+
+def _stands(store: PromiseStore, files: NodeFiles, core: Core) -> tuple[Standing, tuple[tuple[Row, Watermark], ...]]:
+    """What its seal says of a store that is stopped, with what the state files show."""
+    header = store.header
+    standing = Standing.CONFIRMED if header.confirmed else Standing.UNCONFIRMED
+    # Sealed while it ran, it follows what the others sign on until a majority is sealed: then
+    # its state file is ahead, and nothing is lost.
+    vouched = header.state is NodeState.SEALED and header.confirmed and len(header.members) > 1
+    marks = []
+    for number, row in enumerate(store.rows):
+        mark = store.mark(number)
+        for chain in files.chains:
+            in_file = verified_state(files, chain, core) if chain.row == row else Watermark()
+            if in_file.hrs > mark.hrs and not vouched:
+                standing = Standing.BEHIND
+            if in_file.hrs > mark.hrs or (in_file.hrs == mark.hrs and in_file.sign_bytes == mark.sign_bytes):
+                mark = in_file
+        marks.append((row, mark))
+    return standing, tuple(marks)
+
+
+def _seal_again(store: PromiseStore, files: NodeFiles, core: Core, following: tuple[str, ...]) -> Seal:
+    """The seal of a store that is sealed already, written nowhere.
+
+    Raises: StateError where it is sealed for others.
+    """
+    _check_has_seal(store, files)
+    sealed_header(store.header, following, confirmed=False)
+    return of_store(store, *_stands(store, files, core), following)
 
 
 def begin(
@@ -508,17 +531,19 @@ def promised(
                 cure="the home of the node that signed",
             )
     else:
-        store = PromiseStore.open(files.store_path)
-        header, epoch = store.header, store.header.epoch
-        held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
-        store.close()
-        refuse_anothers(header, files)
+        store = PromiseStore.read(files.store_path)
+        try:
+            header, epoch = store.header, store.header.epoch
+            refuse_anothers(header, files)
+            held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
+            if header.state is NodeState.SEALED and seals:
+                seals = [*seals, _seal_again(store, files, core, seals[0].following)]
+        finally:
+            store.close()
         if held and known and min_height is None:
             refuse_lacking(files, chain, held[0], known[0])
         known += held
-        if header.state is NodeState.SEALED and seals:
-            seals = [*seals, seal(files, core, seals[0].following)]
-        elif files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):
+        if files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):
             raise StateError(
                 f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised",
                 cure="`cmkms recover` first",

@@ -668,7 +668,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
     This node's store must be recovering (start it once). Returns: the member and the new mark of
     each configured chain. Raises: StateError, BusyError, StoreFailure.
     """
-    other = PromiseStore.open(dead)
+    other = PromiseStore.read(dead)
     header = other.header
     marks = {row: other.mark(number) for number, row in enumerate(other.rows)}
     knows = [one for name in header.members if (one := other.known(name)) is not None]

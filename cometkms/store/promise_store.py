@@ -324,19 +324,36 @@ class PromiseStore:
 
         Raises: StateError (missing, corrupt), BusyError (another process has it), StoreFailure.
         """
+        return cls._open(path, disk or cast(Disk, os), to_write=True)
+
+    @classmethod
+    def read(cls, path: Path) -> "PromiseStore":
+        """Lock, read and check every record for somebody who only looks: nothing is written, and
+        nothing can be.
+
+        What was read may be in the page cache only, so nobody answers a request on it.
+        Raises: as open().
+        """
+        return cls._open(path, cast(Disk, os), to_write=False)
+
+    @classmethod
+    def _open(cls, path: Path, disk: Disk, *, to_write: bool) -> "PromiseStore":
         try:
-            fd = open_file(path, os.O_RDWR)
+            fd = open_file(path, os.O_RDWR if to_write else os.O_RDONLY)
         except FileNotFoundError:
             raise StateError(f"{path} is missing") from None
         except OSError as error:
             raise StateError(
                 f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, "its owner must run the node")
             ) from error
-        store = cls(path, fd, disk or cast(Disk, os))
+        store = cls(path, fd, disk)
         try:
-            _lock(fd, path)
+            _lock(fd, path, fcntl.LOCK_EX if to_write else fcntl.LOCK_SH)
             store._load()
-            store._rewrite()
+            if to_write:
+                store._rewrite()
+            else:
+                store._failure = "it was opened to be read"
         except BaseException:
             os.close(fd)
             raise
@@ -532,6 +549,7 @@ class PromiseStore:
             raise corrupt(self.path, "it has no header")
         try:
             self.header = _decode_header(self._header_slot.magic, body)
+            self._records.set_header(self.header.seq_base, self.header.incarnation)
             self._load_rows()
             self._load_members()
         except (ValueError, IndexError, struct.error) as error:
@@ -585,9 +603,9 @@ def _decode_member(body: bytes, member: str) -> Statement:
     return Statement(member, Incarnation(number, nonce), signature)
 
 
-def _lock(fd: int, path: Path) -> None:
+def _lock(fd: int, path: Path, kind: int = fcntl.LOCK_EX) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise BusyError(f"{path} is in use by another process", cure="stop the other cmkms first") from None
 
@@ -610,8 +628,9 @@ def corrupt(path: Path, what: str) -> CorruptStoreError:
 
 
 def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
-    """Every row whose slots still check, of a store that may be corrupt: for recovery, which must
-    not go below them.
+    """Every row of which a slot still checks, of a store that may be corrupt, at its newest record
+    that does: for recovery, which must not go below them. As open() takes them, so also where
+    `cmkms chain reset` left a higher mark in the older slot.
 
     Raises: FormatError for one of another version: it is not corrupt.
     """
@@ -623,21 +642,30 @@ def readable_marks(path: Path) -> list[tuple[Row, Watermark]]:
 
 def marks_in(path: Path, data: bytes) -> list[tuple[Row, Watermark]]:
     """readable_marks() of the bytes of a store that were read. Raises: FormatError."""
+    _newest(path, data, _HEADER_MAGIC, "the header", [])  # of another version?
     found: dict[Row, Watermark] = {}
-    for block in range(len(data) // BLOCK_BYTES):
-        at = block * BLOCK_BYTES
-        try:
-            sector = _open_sector(_HEADER_MAGIC if block < 2 else ROW_MAGIC, data[at : at + SECTOR_BYTES], path)
-            if block < 2:
-                continue
-            if sector is None:
-                continue
-            row, record = _decode_row(sector[1])
-        except (ValueError, struct.error):
+    for number in range(CHAINS_MAX):
+        at = _Slot(2 + 2 * number).at(0)
+        newest = _newest_row(path, data[at : at + 2 * BLOCK_BYTES])
+        if newest is None:
             continue
-        if row not in found or record.mark.hrs > found[row].hrs:
-            found[row] = record.mark
+        row, mark = newest
+        if row not in found or mark.hrs > found[row].hrs:
+            found[row] = mark
     return list(found.items())
+
+
+def _newest_row(path: Path, slots: bytes) -> tuple[Row, Watermark] | None:
+    """What the newest slot says of those that check. Raises: FormatError."""
+    found: list[tuple[int, Row, Watermark]] = []
+    for number in (0, 1):
+        sector = slots[number * BLOCK_BYTES :][:SECTOR_BYTES].ljust(SECTOR_BYTES, b"\0")
+        with contextlib.suppress(ValueError, struct.error):
+            opened = _open_sector(ROW_MAGIC, sector, path)
+            if opened is not None:
+                row, record = _decode_row(opened[1])
+                found.append((opened[0], row, record.mark))
+    return max(found, key=lambda one: one[0])[1:] if found else None
 
 
 def readable_header(path: Path) -> Header | None:

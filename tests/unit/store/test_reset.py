@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from cometkms.core import choose
-from cometkms.errors import BusyError, StateError
-from cometkms.limits import ROUND_MAX
+from cometkms.errors import BusyError, StateError, StoreFailure
+from cometkms.limits import BLOCK_BYTES, ROUND_MAX
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, write_born
-from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.node_store import ChainFiles, NodeFiles, held_mark, known_mark, open_node, recover, write_born
+from cometkms.store.promise_store import Header, PromiseStore, marks_in, readable_marks, survey
 from cometkms.store.reset import reset_mark
 
 CORE = choose.load()
@@ -62,6 +63,43 @@ def test_the_mark_is_the_operators_and_what_was_there_is_kept(tmp_path: Path) ->
         opened.store.close()
     again = reset_mark(files, files.chains[0], 60)
     assert [path.name for path in again.kept] == ["promises.old-2", "c.json.old-2"]
+
+
+def test_whoever_reads_the_store_before_the_next_start_reads_the_lowered_mark(tmp_path: Path) -> None:
+    """The slot that was not written holds the higher one until then."""
+    files = made(tmp_path)
+    reset_mark(files, files.chains[0], 60)
+    expected = [(ROW, BURNT), (OTHER, POISON)]
+    before = files.store_path.read_bytes()
+    assert survey(files.store_path).rows == tuple(expected)
+    assert readable_marks(files.store_path) == marks_in(files.store_path, before) == expected
+    assert held_mark(files.store_path, ROW) == known_mark(files, files.chains[0], CORE) == BURNT
+    looked = PromiseStore.read(files.store_path)
+    assert looked.mark(0) == BURNT
+    with pytest.raises(StoreFailure, match="it was opened to be read"):
+        looked.write_mark(0, POISON)
+    looked.close()
+    assert files.store_path.read_bytes() == before
+    _, marks = recover(files, Heights(70), CORE)
+    assert marks[0].hrs == HRS(70, ROUND_MAX, 3), "and not back at where it stood before the reset"
+
+
+@pytest.mark.parametrize("newest_is_torn", [True, False])
+def test_of_two_slots_the_newest_that_checks_counts(tmp_path: Path, newest_is_torn: bool) -> None:
+    files = made(tmp_path)
+    reset_mark(files, files.chains[0], 60)
+    data = bytearray(files.store_path.read_bytes())
+    lowered = next(at for at in (2 * BLOCK_BYTES, 3 * BLOCK_BYTES) if marks_of(data, without=at) == POISON)
+    torn = lowered if newest_is_torn else 5 * BLOCK_BYTES - lowered
+    data[torn + 100] ^= 1
+    assert dict(marks_in(files.store_path, bytes(data)))[ROW] == (POISON if newest_is_torn else BURNT)
+
+
+def marks_of(data: bytearray, without: int) -> Watermark:
+    """What a store shows of ROW with one slot torn."""
+    torn = bytearray(data)
+    torn[without + 100] ^= 1
+    return dict(marks_in(Path("store"), bytes(torn)))[ROW]
 
 
 def test_the_kept_store_is_whole(tmp_path: Path) -> None:
