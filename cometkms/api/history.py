@@ -23,7 +23,7 @@ _GAP_FACTOR: Final = 3.0  # … and a pause is one when it lasts so many times w
 _INTERVALS: Final = 40  # of which "usual" is made
 _INTERVALS_MIN: Final = 4
 _GAP_UNKNOWN_S: Final = 10.0  # … before there are so many
-_MINUTE_S: Final = 60.0
+MINUTE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +240,15 @@ class History:
         self._band(now, status.get("leader_id") or None)
 
     def _sample_chains(self, chains: list[ChainStatus]) -> None:
-        for chain in chains[:HISTORY_CHAINS]:
-            signed_at, last = chain["signed_at"], chain["last_sign_state"]
-            if signed_at is not None and last is not None:
-                self.chains.setdefault(chain["chain_id"], ChainLine()).sample(signed_at, last.get("height", 0))
+        """The first that are signed for, as many as there are lanes."""
+        for chain in chains:
+            name, signed_at, last = chain["chain_id"], chain["signed_at"], chain["last_sign_state"]
+            if signed_at is None or last is None:
+                continue
+            if name not in self.chains and len(self.chains) < HISTORY_CHAINS:
+                self.chains[name] = ChainLine()
+            if name in self.chains:
+                self.chains[name].sample(signed_at, last.get("height", 0))
 
     def _sample_second(self, chains: list[ChainStatus], now: float) -> None:
         self._second_at = now
@@ -251,7 +256,7 @@ class History:
         signed = sum(chain["counters"].get("signed", 0) for chain in chains)
         news, more = since(counted, self._counted), max(0, signed - self._signed)
         self._minute.append((now, counted))
-        while len(self._minute) > 1 and self._minute[0][0] < now - _MINUTE_S:
+        while len(self._minute) > 1 and self._minute[0][0] < now - MINUTE_S:
             self._minute.popleft()
         began = self._counted.bounds == () and not self._signed
         self._counted, self._signed = counted, signed
@@ -262,7 +267,7 @@ class History:
     def minute(self, now: float) -> tuple[float, float] | None:
         """p50 and p99, in microseconds, of what this node signed within the last minute; None:
         nothing."""
-        if not self._minute or now - self._minute[-1][0] >= _MINUTE_S:
+        if not self._minute or now - self._minute[-1][0] >= MINUTE_S:
             return None
         news = since(self._minute[-1][1], self._minute[0][1])
         p50, p99 = news.quantile_us(0.5), news.quantile_us(0.99)

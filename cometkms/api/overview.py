@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cometkms.api.failovers import Failover, Gap, added_s, sentences
+from cometkms.api.history import MINUTE_S
 from cometkms.api.html import Html, join, tag
 from cometkms.api.timeline import Scene, draw
 from cometkms.api.view import View, ago_words, us_words
@@ -83,7 +84,9 @@ def _latency(view: View) -> Html:
         p50_us, p99_us = minute
         return _figure("Latency, p50 · p99", f"{us_words(p50_us)} · {us_words(p99_us)}", "of the last minute")
     if view.status["situation"]["leads"] == "here":
-        return _figure("Latency", "—", "nothing was signed in the last minute")
+        newest = max((chain["signed_at"] or 0.0 for chain in view.status.get("chains", [])), default=0.0)
+        recent = view.now - newest < MINUTE_S
+        return _figure("Latency", "—", "not measured yet" if recent else "nothing was signed in the last minute")
     return _figure("Latency", "—", f"is measured on {view.leader}" if view.leader else "nobody signs")
 
 

@@ -26,6 +26,8 @@ _TICKS_S: Final = (10, 30, 60, 120, 300)
 _TICK_PIXELS: Final = 64  # room for a tick's words
 _LETTER: Final = 6.6  # pixels of one, at the label's size …
 _HEAVY: Final = 7.8  # … and of a heavy one: no font's digits are wider
+_NARROW_LETTERS: Final = frozenset("fijlrtI1-.,:;'|/()[] ")
+_BROAD_LETTERS: Final = frozenset("mwMW@%")
 _NUMBER: Final = 18  # room for a story's number, also beside another
 _LABELS: Final = 16  # a row of words above a plot, where nothing is drawn
 _STEP: Final = 2  # pixels between two signature marks
@@ -69,7 +71,8 @@ class _Paper:
         self.drawn.extend(shapes)
 
     def heading(self, words: str, detail: str = "") -> None:
-        self.add(_text(0, self.y + 14, words, "lane"))
+        room = self.width - (len(detail) * _HEAVY + _LETTER if detail else 0.0)
+        self.add(_text(0, self.y + 14, _shortened(words, room), "lane"))
         if detail:
             self.add(_text(self.width, self.y + 14, detail, "detail", anchor="end"))
         self.y += _TITLE
@@ -89,6 +92,7 @@ def draw(scene: Scene, width: int, name: str) -> Html:
     _leaders(paper, scene, marks)
     for chain_id, line in scene.history.chains.items():
         _chain(paper, chain_id, line, scene, name)
+    _other_chains(paper, scene)
     _latency(paper, scene)
     for x in paper.changes:
         paper.add(*(tag("path", d=f"M{x:g} {top:g}V{bottom:g}", class_="change") for top, bottom in paper.spans))
@@ -191,9 +195,21 @@ def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: st
     paper.y += _PLOT + _LANE_GAP
 
 
+def _other_chains(paper: _Paper, scene: Scene) -> None:
+    """How many chains have no lane beside those that have one."""
+    more = len(scene.heights.keys() - scene.history.chains.keys())
+    if more and scene.history.chains:
+        what = "chain is" if more == 1 else "chains are"
+        paper.add(_text(0, paper.y + 10, f"{more} more {what} in the table of chains", "faint"))
+        paper.y += _TITLE
+
+
 def _pauses(line: ChainLine, now: float) -> Iterator[Pause]:
-    """Those that are over, and one that is not."""
-    yield from line.pauses
+    """Those that are over, and one that is not. A change of leaders that cost a chain no more than
+    it waits anyway is no pause.
+    """
+    usual_s = line.usual_s or 0.0
+    yield from (one for one in line.pauses if not one.exact or one.until - one.since > usual_s)
     if line.signings and now - line.signings[-1].at > line.gap_s:
         yield Pause(line.signings[-1].at, now, exact=False)
 
@@ -304,6 +320,29 @@ def _text(x: float, y: float, words: str, style: str, anchor: str = "start") -> 
     )
 
 
+def _shortened(words: str, room: float) -> str:
+    """Heavy words without their middle where that many pixels are too few: names often differ at
+    their ends only.
+    """
+    if sum(map(_heavy, words)) <= room:
+        return words
+    kept = len(words)
+    while kept > 2 and sum(map(_heavy, shorter := _without_middle(words, kept))) > room:
+        kept -= 1
+    return shorter
+
+
+def _without_middle(words: str, kept: int) -> str:
+    return f"{words[: kept - kept // 3]}…{words[len(words) - kept // 3 :]}"
+
+
+def _heavy(letter: str) -> float:
+    """Pixels of one letter of a heading at most, in the broadest of the fonts that there are."""
+    if letter in _NARROW_LETTERS:
+        return _LETTER
+    return _HEAVY * (1.7 if letter in _BROAD_LETTERS or not letter.isascii() else 1.3 if letter.isupper() else 1.1)
+
+
 def _nice(value: float) -> float:
     """The next of 1, 2, 5 times a power of ten."""
     scale = 1.0
@@ -326,7 +365,7 @@ def _in_words(scene: Scene) -> str:
         for band, until in _lasting(bands, scene.now)
         if until > since
     )
-    pauses = sum(len(line.pauses) for line in scene.history.chains.values())
+    pauses = sum(1 for line in scene.history.chains.values() for _ in _pauses(line, scene.now))
     return str(
         join(
             f"The last {duration(scene.now - since)}. Led: {led or 'not known'}. Pauses without a signature: {pauses}."

@@ -14,7 +14,9 @@ from cometkms.board.sections import AlertReport
 from cometkms.printable import duration, moment
 
 #: Columns of words that may be long and without a space: others wrote them.
-_FREE: Final = frozenset({"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed"})
+_FREE: Final = frozenset(
+    {"In words", "Last error", "Last exit", "Connection", "Validator", "Asked for", "Last signed", "Address"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,16 @@ def test_only_so_many_chains_have_a_line() -> None:
     assert len(feed.history.chains) == HISTORY_CHAINS
 
 
+def test_the_lines_are_of_chains_that_are_signed_for_wherever_they_stand() -> None:
+    feed = Feed()
+    row = feed.state["rows"][0]
+    unsigned = {**row, "signed_at": None, "last_sign_state": None}
+    feed.state["rows"] = [{**unsigned, "chain_id": f"idle-{n}"} for n in range(HISTORY_CHAINS)]
+    feed.state["rows"] += [{**row, "chain_id": "busy", "signed_at": NOW}]
+    feed.look()
+    assert list(feed.history.chains) == ["busy"]
+
+
 def histogram(*counts: int) -> dict[str, Any]:
     bounds, below, buckets = (100, 1000, 10000), 0, []
     for bound, count in zip(bounds, counts, strict=False):

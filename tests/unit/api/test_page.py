@@ -163,6 +163,25 @@ def test_a_node_alone_that_has_done_nothing_is_shown() -> None:
     assert "none yet" in text
 
 
+@pytest.mark.parametrize(
+    ("ago_s", "words"),
+    [(0.5, "not measured yet"), (59.0, "not measured yet"), (61.0, "nothing was signed in the last minute")],
+)
+def test_a_leader_whose_signatures_are_not_counted_yet_does_not_say_that_nothing_was_signed(
+    ago_s: float, words: str
+) -> None:
+    """It leads for a moment only, or the page's process is new: the last signature stands beside
+    it.
+    """
+    board = FakeBoard()
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW - ago_s  # type: ignore[index]
+    for chain in board.sections_now["signer"]["chains"]:  # type: ignore[index]
+        chain["last_signed_at"] = None
+    view = looked(board, 1).view()
+    assert view.now - NOW < 1
+    assert words in str(overview.figures_part(view))
+
+
 def test_nobody_leads() -> None:
     board = busy()
     board.sections_now["state"].update(leader_id="", is_leader=False)  # type: ignore[union-attr]

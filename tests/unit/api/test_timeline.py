@@ -138,3 +138,51 @@ def test_no_line_and_no_number_crosses_a_word_and_no_word_another(
         assert [other for other, place in words[number + 1 :] if meet(box, place)] == [], text
         assert box[0] >= -1, text
         assert box[2] <= width + 1, text
+
+
+def lane(
+    pauses: list[Pause], *, usual_s: float | None = None, chain_id: str = "chain-1", more: int = 0, width: int = 332
+) -> str:
+    """A chain's lane, where a signature a second, or each usual_s, is usual; beside `more` chains
+    without one.
+    """
+    history, line = History(), ChainLine()
+    history.begun_at = NOW - 120.0
+    for number in range(40):
+        line.sample(NOW - 40 * (usual_s or 1.0) + number * (usual_s or 1.0), number + 1)
+    line.pauses.extend(pauses)
+    history.chains[chain_id] = line
+    heights = {chain_id: 123456789, **{f"other-{number}": 1 for number in range(more)}}
+    return str(draw(Scene(history, ["node0"], [], heights, "node0", NOW), width, "narrow"))
+
+
+def test_a_change_that_cost_a_chain_no_more_than_it_waits_anyway_is_no_pause() -> None:
+    """Red, "0.9 s" beside a usual pause of 1 s reads as a failure."""
+    changed = [Pause(NOW - 30, NOW - 30 + length, exact=True) for length in (0.9, 1.5)]
+    assert "0.9 s" not in lane(changed) and "900 ms" not in lane(changed)
+    assert lane(changed).count('class="pause"') == 1
+    assert "Pauses without a signature: 1." in lane(changed)
+    assert lane(changed, usual_s=2.0).count('class="pause"') == 0
+
+
+@pytest.mark.parametrize("width", [328, 1088])
+@pytest.mark.parametrize("name", ["001-chain-with-a-name-of-fifty-letters-as-allowed-x", "W" * 50, "\u92fc" * 50, "c"])
+def test_a_long_name_leaves_room_for_the_height_beside_it(width: int, name: str) -> None:
+    drawn = lane([], chain_id=name, width=width)
+    (shown, box), (height, other) = [one for one in words_of(drawn) if one[0].startswith(("Signed: ", "height 1"))]
+    assert not meet(box, other), (shown, height)
+    assert box[2] <= width
+    assert shown.endswith(name[-1])
+    assert ("…" in shown) is (name != "c" and width == 328)
+    if name[0] in "W\u92fc":  # as broad as a letter gets
+        assert len("Signed: ") * _HEAVY + (len(shown) - len("Signed: ")) * 12 < other[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(0, ""), (1, "1 more chain is in the table of chains"), (16, "16 more chains are in the table of chains")],
+)
+def test_chains_without_a_lane_are_counted(more: int, words: str) -> None:
+    assert (
+        re.findall(r"\d+ more chains? (?:is|are) in the table of chains", lane([], more=more)) == [words][: bool(more)]
+    )
