@@ -144,7 +144,7 @@ def parse(untrusted: bytes) -> Line:
     if len(untrusted) > AUDIT_LINE_MAX_BYTES:
         raise LineError(f"more than {AUDIT_LINE_MAX_BYTES} bytes")
     try:
-        fields = json.loads(untrusted)
+        fields = json.loads(untrusted.decode())  # bytes would be read in whatever encoding they seem to have
     except (ValueError, RecursionError):
         raise LineError("nothing but zeros" if untrusted and not untrusted.strip(b"\0") else "no JSON") from None
     if not isinstance(fields, dict):

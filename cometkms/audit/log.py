@@ -192,6 +192,10 @@ class AuditLog:
         }
 
     def _begin_file(self, what: str) -> None:
+        while os.path.lexists(taken := self.directory / name_of(self.seq + 1)):
+            # what has its name is none of this log's files, and may be no file at all
+            self.changed = f"{taken.name}: it is in the place of a new file"
+            self.seq, self.head, what = self.seq + 1, hashlib.sha256().hexdigest(), "reopened"
         if self._files:
             self._full.append((self._files[-1].path, self._files[-1].size))
         self._files.append(_File(self.directory / name_of(self.seq + 1), 0))

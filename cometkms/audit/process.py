@@ -23,7 +23,7 @@ from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.core.interface import Queue
 from cometkms.durable import hand_over, make_directory
-from cometkms.errors import StateError, WordedError, said
+from cometkms.errors import InTheWayError, StateError, WordedError, cure_of_file, said
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, MeasureReport, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
@@ -82,10 +82,17 @@ def run(context: ChildContext, parts: AuditParts) -> int:
 
 def _enter(directory: Path) -> Path:
     """Where it works, by a name that leads there as another user, too: from inside. As it is while
-    a full disk lets none be made."""
+    a full disk lets none be made.
+
+    Raises: StateError where something else stands in its place.
+    """
     try:
         make_directory(directory)
         os.chdir(directory)
+    except InTheWayError as error:
+        raise StateError(
+            f"{error.filename}: {said(error)}: the audit log cannot be written", cure=cure_of_file(error, "")
+        ) from error
     except OSError:
         return directory
     return Path()

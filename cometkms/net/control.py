@@ -57,7 +57,8 @@ def listen_control(path: Path) -> socket.socket:
         listener.listen(_CONNECTIONS_MAX)
     except OSError as error:
         listener.close()
-        raise BusyError(f"{path} cannot be listened on: {os_words(error)}") from error
+        cure = "move away what is there: the socket is made anew" if os.path.lexists(path) else ""
+        raise BusyError(f"{path} cannot be listened on: {os_words(error)}", cure=cure) from error
     finally:
         os.umask(mask)
     return listener
@@ -149,7 +150,7 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
+            request = json.loads(line.decode())
         except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):

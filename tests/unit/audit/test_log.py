@@ -2,10 +2,12 @@
 whenever it is killed.
 """
 
+import contextlib
 import errno
 import json
 import os
 import random
+import socket
 from pathlib import Path
 
 import pytest
@@ -471,26 +473,71 @@ def test_a_disk_that_fails_at_the_opening_is_tried_again(tmp_path: Path) -> None
     assert what(tmp_path) == ["opened", "began", "signed", "closed"]
 
 
-@pytest.mark.parametrize("place", ["audit", "."])
-def test_what_the_operator_must_mend_is_told_with_the_cure(place: str, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    if place == "audit":
-        (home / "audit").write_text("")
-    else:
-        (home / "audit").mkdir()
-        (home / "audit" / "000000000001.jsonl").mkdir()
+def test_what_the_operator_must_mend_is_told_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("")
     with pytest.raises(StateError, match="audit_max_mib = 0"):
-        make(home / "audit").open()
-
-
-def test_a_link_in_a_files_place_is_not_followed(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    (tmp_path / "audit").mkdir()
-    (tmp_path / "audit" / "000000000001.jsonl").symlink_to(elsewhere)
-    with pytest.raises((StateError, OSError)):
         make(tmp_path / "audit").open()
-    assert not elsewhere.exists()
+
+
+def a_socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+
+
+IN_THE_WAY = {
+    "a FIFO": os.mkfifo,
+    "a directory": Path.mkdir,
+    "a socket": a_socket,
+    "a link": lambda path: path.symlink_to("elsewhere"),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_what_stands_in_a_new_files_place_is_left_there_and_said(name: str, tmp_path: Path) -> None:
+    """A FIFO held the writer up until it was killed, each time; a directory ended the node. Nothing
+    of it is written to, waited for or followed.
+    """
+    IN_THE_WAY[name](tmp_path / name_of(1))
+    log = written(tmp_path, [BEGAN, signed(1)])
+    assert log.changed.startswith(name_of(1))
+    newest = files_in(tmp_path)[-1]
+    assert [line.what for line in lines_of(newest, lambda _: True)] == ["reopened", "began", "signed", "closed"]
+    assert not (tmp_path / "elsewhere").exists()
+    assert any(alarm.startswith("CHANGED") for alarm in verify(tmp_path).alarms)
+    again = make(tmp_path)
+    again.open()
+    assert (again.changed, again.path) == ("", newest), "it is found once"
+
+
+def test_a_full_files_successor_steps_over_what_has_its_name(tmp_path: Path) -> None:
+    log = make(tmp_path, file_bytes=4096)
+    log.open()
+    for seq in range(2, 60):
+        os.mkfifo(tmp_path / name_of(seq))
+    log.take(one_after_another([BEGAN, *(signed(height) for height in range(1, 40))]))
+    log.close()
+    assert log.changed.endswith("it is in the place of a new file")
+    heights = [line.fields["height"] for line in all_lines(tmp_path) if line.what == "signed"]
+    assert heights == list(range(1, 40))
+
+
+@pytest.mark.parametrize("begin", [b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\0\0\0", b"{\0"])
+def test_a_log_in_an_encoding_that_is_none_of_ours_is_a_changed_file(
+    begin: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """json.loads() looks for such a codec's module, which a process that is shut off does not find."""
+    written(tmp_path, [BEGAN, signed(1)])
+    (path,) = files_in(tmp_path)
+    path.write_bytes(begin + path.read_bytes())
+
+    def not_found(_: bytes) -> str:
+        raise LookupError("unknown encoding")
+
+    monkeypatch.setattr(json, "detect_encoding", not_found)
+    log = make(tmp_path)
+    log.open()
+    log.close()
+    assert log.changed.startswith(path.name)
 
 
 def test_every_outcome_has_its_line(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The operator's socket: owner only, one line asked, one answered."""
 
 import asyncio
+import json
 import os
 import socket
 from pathlib import Path
@@ -104,9 +105,16 @@ def test_a_dead_nodes_socket_is_replaced_and_a_deep_home_works(tmp_path: Path) -
     assert served(path, lambda: ask(path, {}))["ok"]
 
 
-@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"x" * (REQUEST_MAX_BYTES + 10) + b"\n"])
-def test_what_is_no_request_is_refused(tmp_path: Path, line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line", [b"no json\n", b"[1]\n", b"x" * (REQUEST_MAX_BYTES + 10) + b"\n", b"\xef\xbb\xbf{}\n", b"{\0}\0\n", b"\0\n"]
+)
+def test_what_is_no_request_is_refused(tmp_path: Path, line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s"
+
+    def not_found(_: bytes) -> str:  # as for a process that is shut off from the modules of codecs
+        raise LookupError("unknown encoding")
+
+    monkeypatch.setattr(json, "detect_encoding", not_found)
 
     def work() -> bytes:
         with socket.socket(socket.AF_UNIX) as one:
