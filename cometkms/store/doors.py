@@ -46,6 +46,7 @@ class Me:
 class Place:
     """What was found at a path. read_only: its file system is. secret: a key or passphrase, or the
     directory around one. above: a directory of which only what lies far below it is relied on.
+    real: what a path that is a link leads to.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Place:
     secret: bool
     read_only: bool = False
     above: bool = False
+    real: Path | None = None
 
     @property
     def is_directory(self) -> bool:
@@ -104,7 +106,7 @@ def check_keys_are_the_homes(home: Path, keys: Sequence[Path]) -> None:
         return
     if os.geteuid() != 0 or owner == 0:
         return
-    inside = home.resolve()
+    inside = Path(os.path.realpath(home))
     found = {key: key.stat() for key in keys if key.exists()}
     strange = [
         HardeningError(
@@ -112,7 +114,7 @@ def check_keys_are_the_homes(home: Path, keys: Sequence[Path]) -> None:
             cure=f"chown -R {status.st_uid} {home}, or chown {owner} {key}",
         )
         for key, status in found.items()
-        if status.st_uid != owner and (not key.resolve().is_relative_to(inside) or status.st_nlink > 1)
+        if status.st_uid != owner and (not Path(os.path.realpath(key)).is_relative_to(inside) or status.st_nlink > 1)
     ]
     if strange:
         raise HardeningError.together(one.at("a key of somebody else's") for one in strange)
@@ -126,20 +128,29 @@ def _with_folders(path: Path) -> list[Path]:
 def _above(paths: Iterable[Path]) -> list[Path]:
     """Every directory on the way to each, as it is named and behind links."""
     return list(
-        dict.fromkeys(folder for path in paths for way in (path.absolute(), path.resolve()) for folder in way.parents)
+        dict.fromkeys(
+            folder
+            for path in paths
+            for way in (path.absolute(), Path(os.path.realpath(path)))
+            for folder in way.parents
+        )
     )
 
 
 def look_at(path: Path, *, secret: bool, above: bool = False) -> Place | None:
-    """Look at a path, and return None where there is nothing, or nothing that this
-    process may look at.
+    """Look at a path, and return None where there is nothing, nothing that this process may
+    look at, or what is neither a file nor a directory: who opens it says so, and `chmod go-w
+    /dev/null` is no cure.
     """
     try:
         found = path.stat()
         read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
         return None
-    return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only, above)
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        return None
+    real = Path(os.path.realpath(path)) if path.is_symlink() else None
+    return Place(path, found.st_mode, found.st_uid, found.st_gid, secret, read_only, above, real)
 
 
 def judge(place: Place, me: Me) -> HardeningError | None:
@@ -163,4 +174,24 @@ def judge(place: Place, me: Me) -> HardeningError | None:
     if writable == stat.S_IWGRP and given:
         return None
     who = "".join(word for bit, word in ((stat.S_IWGRP, "g"), (stat.S_IWOTH, "o")) if writable & bit)
-    return HardeningError(f"{path} can be written by others (mode {mode:04o})", cure=f"chmod {who}-w {path}")
+    where = f"{path} leads to {place.real}, which" if place.real else f"{path}"
+    return HardeningError(
+        f"{where} can be written by others (mode {mode:04o})", cure=_cure_of(place, f"chmod {who}-w {path}")
+    )
+
+
+def _cure_of(place: Place, shut: str) -> str:
+    """`shut` is the command that shuts it, and no cure for what a machine's programs share, as they
+    do /tmp: none of them could go on.
+    """
+    if not (place.is_directory and place.mode & stat.S_ISVTX and place.mode & stat.S_IWOTH):
+        return shut
+    if place.real:
+        return (
+            f"put what belongs there itself in the place of {place.path}: {place.real} is for everybody on this machine"
+        )
+    if place.path.name == "priv":
+        return shut
+    return (
+        f"keep what this node relies on in a directory of its own; or {shut}, if nothing else on this machine uses it"
+    )

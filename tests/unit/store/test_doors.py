@@ -66,6 +66,41 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
+def test_what_all_programs_of_a_machine_share_is_not_to_be_shut(tmp_path: Path, home: Path) -> None:
+    """`chmod go-w` of a link shuts what it leads to: /tmp, for everybody."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (home / "data" / "node0").rmdir()
+    (home / "data" / "node0").symlink_to(shared)
+    with pytest.raises(HardeningError) as failure:
+        check(home)
+    assert f"{home / 'data' / 'node0'} leads to {shared}, which can be written by others" in str(failure.value)
+    assert "chmod" not in failure.value.cure + "".join(part.cure for part in failure.value.parts)
+    shared.chmod(0o777)  # nobody shares such a one: what is in it could be replaced
+    with pytest.raises(HardeningError, match=f"cure: chmod go-w {home / 'data' / 'node0'}"):
+        check(home)
+    said = judge(Place(shared, DIRECTORY | 0o1777, 0, 0, not SECRET), NODE)
+    assert said is not None
+    assert said.cure.startswith("keep what this node relies on in a directory of its own; or chmod go-w")
+
+
+def test_nobody_is_told_to_shut_a_device(home: Path) -> None:
+    """key_passphrase_file = "/dev/zero": who opens it says what it is; a machine whose /dev/null
+    only root writes to is a broken one.
+    """
+    check_doors(home, "node0", [], [home / "priv" / "key.json", Path("/dev/null"), Path("/dev/zero")])
+
+
+@pytest.mark.parametrize("name", ["priv", "priv/key.json", "priv/state.json", "data", "."])
+def test_a_link_to_itself_is_for_who_opens_it_to_say(home: Path, name: str) -> None:
+    path = home / name if name != "." else home
+    path.rename(home.parent / "aside")
+    path.symlink_to(path)
+    check(home)
+    check_keys_are_the_homes(home, [home / "priv" / "key.json"])
+
+
 def check(home: Path, key: Path | None = None) -> None:
     check_doors(home, "node0", [home / "priv" / "state.json"], [key or home / "priv" / "key.json"])
 
