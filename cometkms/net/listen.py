@@ -25,7 +25,7 @@ def resolved(host: str) -> frozenset[str]:
 
 def cure_of_listening(error: OSError, busy: str) -> str:
     """What helps where an address cannot be listened on. `busy`: where another process has it."""
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return "write an address that this machine has, or none before the port (`:PORT`) for all that it has"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "choose a port from 1024 on: those below are root's"
@@ -36,8 +36,8 @@ def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
     """A listening socket of a `setting`. host "": every interface, IPv6 and IPv4 on one socket
     where the machine has both.
 
-    Raises: BusyError if the address is in use; ConfigError if it is not this machine's, or not ours
-    to use.
+    Raises: BusyError if the address is in use, or is not this machine's: it may be so only now,
+    before a network is up or a name is known; ConfigError if it is not ours to use.
     """
     shown = f"{setting} {Address(host, port)}"
     try:
@@ -46,11 +46,13 @@ def listen(setting: str, host: str, port: int, cure: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise ConfigError(f"{shown}: {host!r} is no address of this machine ({said(error)})", cure=cure) from error
+        words = f"{shown}: {host!r} is no address of this machine ({said(error)})"
+        raise BusyError(words, cure=cure_of_listening(error, cure)) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BusyError(f"{shown} is in use by another process", cure=cure) from error
-        raise ConfigError(f"{shown} cannot be used: {said(error)}", cure=cure_of_listening(error, cure)) from error
+        kind = BusyError if error.errno == errno.EADDRNOTAVAIL else ConfigError
+        raise kind(f"{shown} cannot be used: {said(error)}", cure=cure_of_listening(error, cure)) from error
 
 
 def _bind_every_interface(port: int) -> socket.socket:

@@ -84,7 +84,9 @@ class PeerPort:
         try:
             found = socket.getaddrinfo(host, self._listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as error:
-            raise BusyError(f"raft_addr {self._listen.host!r} has no address: {os_words(error)}") from error
+            words = f"raft_addr {self._listen.host!r} has no address: {os_words(error)}"
+            raise BusyError(words, cure=cure_of_listening(error, "")) from error
+        missing: OSError | None = None
         for family, kind, protocol, _, address in found:
             listener = socket.socket(family, kind, protocol)
             try:
@@ -98,14 +100,17 @@ class PeerPort:
             except OSError as error:
                 listener.close()
                 if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    missing = error  # where it has others, it listens there
                     continue
-                cure = cure_of_listening(
-                    error, "stop what uses the port, or set another raft_addr (and the same in every node's peer list)"
-                )
-                raise BusyError(
-                    f"raft_addr {self._listen} cannot be listened on: {os_words(error)}", cure=cure
-                ) from error
+                raise self._busy(error) from error
             self._listeners.append(listener)
+        if missing is not None and not self._listeners:
+            raise self._busy(missing) from missing
+
+    def _busy(self, error: OSError) -> BusyError:
+        busy = "stop what uses the port, or set another raft_addr (and the same in every node's peer list)"
+        words = f"raft_addr {self._listen} cannot be listened on: {os_words(error)}"
+        return BusyError(words, cure=cure_of_listening(error, busy))
 
     def _watch(self) -> None:
         for listener in self._listeners:

@@ -1,6 +1,8 @@
 """The peers' port: members get through, and nobody else gets anything out of it."""
 
 import asyncio
+import errno
+import os
 import socket
 
 import pytest
@@ -102,5 +104,24 @@ def test_a_taken_port_is_an_error_that_names_it(core: Core) -> None:
         a, b = pair()
         with socket.create_server(("127.0.0.1", a.port)), pytest.raises(BusyError, match=str(a.port)):
             a.open(core, b)
+
+    run(work)
+
+
+def test_an_address_that_is_not_here_is_an_error_whatever_its_kind(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 one was passed over, and the node listened nowhere without a word."""
+
+    class Elsewhere(socket.socket):
+        def bind(self, address: object) -> None:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+    async def work() -> None:
+        here = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("2001:db8::1", 1, 0, 0))]
+        a, b = pair()
+        with monkeypatch.context() as patched:
+            patched.setattr("cometkms.state.peers.port.socket.socket", Elsewhere)
+            patched.setattr("cometkms.state.peers.port.socket.getaddrinfo", lambda *_, **__: here)
+            with pytest.raises(BusyError, match="cure: write an address that this machine has"):
+                a.open(core, b)
 
     run(work)
