@@ -505,7 +505,9 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
     for number, table in enumerate(tables):
         where = f"{home / CONFIG_NAME}, chain {number + 1}"
         places = (
-            _Places(where, where, where) if document.get("chain") else _Places(id_where, addresses_where, agents_where)
+            _Places(where, where, where, where)
+            if document.get("chain")
+            else _Places(id_where, addresses_where, agents_where, ids_where)
         )
         chain = _load_chain(home, sources, table, places, several)
         if chain is not None:
@@ -521,6 +523,7 @@ class _Places:
     id: str
     validator_addr: str
     agents: str
+    raw_bytes_unique_ids: str
 
 
 def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _Places, several: bool) -> Chain | None:
@@ -570,7 +573,7 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
         file("key_file", KEY_NAME),
         file("state_file", STATE_NAME),
         listed,
-        _load_bytes(sources, addresses_where, name, table),
+        _load_bytes(sources, places.raw_bytes_unique_ids, name, table),
     )
 
 

@@ -28,7 +28,7 @@ from cometkms.wire.peer_id import public_key_of
 _SHOWN_MAX: Final = 60  # of a value in an error
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
 _DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AGENT_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 _AGENT_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{AGENT_NAME_MAX_BYTES}}}\Z")

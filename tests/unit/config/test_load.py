@@ -169,7 +169,7 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         ('[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = 5\n', 'write it as key_file = "priv/'),
         ("sign_bytes = 'yes'\n" + MINIMAL, "must be true or false"),
         ("raw_bytes_unique_ids = [1]\n" + MINIMAL, "must be a list of strings"),
-        ("raw_bytes_unique_ids = ['']\n" + MINIMAL, "'' is no unique id of raw bytes"),
+        ("raw_bytes_unique_ids = ['']\n" + MINIMAL, "raw_bytes_unique_ids: '' is no unique id of raw bytes"),
         ("raw_bytes_unique_ids = ['a\\u001b']\n".replace("'", '"') + MINIMAL, "is no unique id of raw bytes"),
         (f"raw_bytes_unique_ids = ['{'i' * 129}']\n" + MINIMAL, "of at most 128 bytes"),
         (
@@ -307,7 +307,7 @@ def test_go_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "ms", "1 s", "-1s", "1s2"])
+@pytest.mark.parametrize("text", ["", "5", "ms", "1 s", "-1s", "1s2", "٣s"])
 def test_no_durations(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_duration(text)
