@@ -129,6 +129,7 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
             raise UnfitFileError(
                 errno.ELOOP, "it is a link, and what is written to is not reached by one", str(path)
             ) from error
+        _check_openable(error, path)
         raise
 
 
@@ -186,6 +187,12 @@ def _check_regular(status: os.stat_result, path: Path) -> None:
         raise UnfitFileError(errno.EINVAL, "it is no regular file", str(path))
 
 
+def _check_openable(error: OSError, path: Path) -> None:
+    """A socket, and a FIFO that nobody reads, have no device or address. Raises: UnfitFileError."""
+    if error.errno == errno.ENXIO:
+        raise UnfitFileError(errno.EINVAL, "it is no regular file", str(path)) from error
+
+
 def _check_own(status: os.stat_result, folder: os.stat_result, path: Path) -> None:
     """What root may change in another's directory. Raises: OSError."""
     _check_regular(status, path)
@@ -225,6 +232,9 @@ def open_regular(path: Path) -> int:
     except FileNotFoundError:
         _check_link(path)
         raise
+    except OSError as error:
+        _check_openable(error, path)
+        raise
     try:
         _check_regular(os.fstat(fd), path)
     except OSError:
@@ -243,7 +253,11 @@ def open_given(path: Path) -> int:
     """Whatever an operator named on the command line: a file, or a pipe, as `<(command)` is one.
     Does not wait, and reading it does not either: see await_given(). Raises: OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        _check_openable(error, path)
+        raise
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
         raise UnfitFileError(errno.EISDIR, "it is a directory", str(path))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.errors import HardeningError, said
+from cometkms.errors import HardeningError, UnfitFileError, said
 from cometkms.hardening.account import (
     CAP_CHOWN,
     CAP_DAC_OVERRIDE,
@@ -91,7 +91,10 @@ def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
                 where = f"{error.filename}: " if error.filename is not None else ""
                 raise HardeningError(
                     f"{where}{said(error)}: {process} cannot have its files as {account}",
-                    cure="look at who made that, and remove it or chown it to root",
+                    cure="look at who made that, and put the file or directory itself there; what is to be on another disk is mounted "
+                    "there, not linked"
+                    if isinstance(error, UnfitFileError) and error.errno == errno.EPERM
+                    else "look at who made that, and remove it or chown it to root",
                 ) from error
             why = f"its files cannot be given to {account}: {said(error)}"
     if not why:

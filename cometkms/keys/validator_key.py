@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cometkms.core import choose
 from cometkms.core.interface import Core, KeySlot
-from cometkms.durable import create_exclusively, is_private, open_file
+from cometkms.durable import check_way, create_exclusively, is_private, open_file
 from cometkms.errors import KeyFileError, cure_of_secret, os_words
 from cometkms.keys import sealed_file
 from cometkms.keys.public import PUBLIC_TYPE, address_of, check_address, decode_public, why_unsupported
@@ -188,6 +188,18 @@ def wipe(buffer: bytearray) -> None:
     buffer[:] = bytes(len(buffer))
 
 
+def _check_way(directory: Path) -> None:
+    """A key behind a link to a disk that is not mounted is not missing: no new one is to be made.
+
+    Raises: KeyFileError.
+    """
+    try:
+        check_way(directory)
+    except OSError as error:
+        words = f"{error.filename}: {os_words(error)}, so no key in it can be read"
+        raise KeyFileError(words, cure=cure_of_secret(error)) from error
+
+
 def _read(path: Path) -> bytearray:
     """The file, in a buffer that can be wiped.
 
@@ -196,6 +208,7 @@ def _read(path: Path) -> bytearray:
     try:
         fd = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
+        _check_way(path.parent)
         raise KeyFileError(
             f"{path} is missing",
             cure="copy the validator's priv_validator_key.json there, or make a new key with `cmkms init --new-key`",

@@ -2,9 +2,11 @@
 every command says which and what helps.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import pytest
 from cometkms.cli import state
 from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
-from cometkms.errors import KeyFileError, StateError
+from cometkms.errors import BusyError, KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
+from cometkms.net.control import listen_control
 from cometkms.rules.burnt import Heights
 from cometkms.store.node_store import NodeFiles, known_mark, open_node, recover
 from tests.e2e.node import cmkms
@@ -37,6 +40,12 @@ def a_link_to_itself(path: Path) -> None:
 
 def a_fifo(path: Path) -> None:
     os.mkfifo(path, 0o600)
+
+
+def a_socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+    path.chmod(0o600)
 
 
 def a_directory(path: Path) -> None:
@@ -203,11 +212,39 @@ def test_a_secret_s_file_that_is_missing_is_not_to_be_given_to_anybody(home: Pat
     )
 
 
-def test_the_lock_s_place_is_named_with_what_helps(home: Path) -> None:
-    path = instead(home, "cmkms.lock", a_fifo)
+def test_a_key_behind_a_link_to_nothing_is_not_missing(home: Path) -> None:
+    """A disk that is not mounted: another key, made anew in its place, would be no validator's."""
+    link = instead(home, "priv", a_link_to_nothing)
+    done = cmkms("start", "--home", str(home))
+    assert done.returncode == KeyFileError.exit_code
+    assert f"Error: {link}: it is a link to /nowhere/at/all, and there is no directory" in done.stderr
+    assert "cure: mount what the link leads to" in done.stderr
+    assert "--new-key" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["priv", "priv/priv_validator_key.json", STATE])
+def test_a_link_to_itself_is_told_and_ends_in_no_traceback(home: Path, name: str) -> None:
+    path = instead(home, name, a_link_to_itself)
+    done = cmkms("start", "--home", str(home))
+    assert done.returncode in (KeyFileError.exit_code, StateError.exit_code)
+    assert f"Error: {path}" in done.stderr
+    assert "link" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_something_else_in_the_control_socket_s_place_is_told_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "control.sock").mkdir()
+    with pytest.raises(BusyError, match="cannot be listened on: is a directory; cure: move away what is there"):
+        listen_control(tmp_path / "control.sock")
+
+
+@pytest.mark.parametrize("put", [a_fifo, a_socket, a_directory])
+def test_the_lock_s_place_is_named_with_what_helps(home: Path, put: Callable[[Path], None]) -> None:
+    path = instead(home, "cmkms.lock", put)
     done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
     assert done.returncode == StateError.exit_code
-    assert f"{path} cannot be opened: it is no regular file; cure: move it away" in done.stderr
+    words = "is a directory" if put is a_directory else "it is no regular file"
+    assert f"{path} cannot be opened: {words}; cure: move it away" in done.stderr
 
 
 def test_a_mistyped_path_of_another_signer_s_state_is_no_state_that_is_lost(home: Path, tmp_path: Path) -> None:
