@@ -7,10 +7,9 @@ import time
 import click
 
 from cometkms.address import Address
-from cometkms.cli.options import chosen_home, home_option
+from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
-from cometkms.config.load import load_settings
-from cometkms.config.table import Flags
+from cometkms.config.load import unknown_variables
 from cometkms.config.webhook import WebhookUrl
 from cometkms.errors import ConfigError
 from cometkms.net.dial import connect
@@ -39,7 +38,9 @@ def test(home: str | None, as_json: bool) -> None:  # noqa: ARG001
     Example:
       cmkms alert test
     """
-    settings = load_settings(chosen_home(), Flags())
+    settings = load_home()
+    for words in unknown_variables():
+        say(f"WARNING   {words}", err=True)
     if settings.webhook is None:
         raise ConfigError(
             "no webhook is configured, so alerts are sent nowhere",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cometkms.cli.options import UNSET_CHAIN, chosen_home, home_option, load_home
+from cometkms.cli.options import UNSET_CHAIN, existing_home, home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
@@ -43,7 +43,7 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     warnings = unknown_variables()
     if as_json:
         return _check_as_json(warnings)
-    settings = load_settings(chosen_home(), Flags(), here=True)
+    settings = load_settings(existing_home(), Flags(), here=True)
     for words in warnings:
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers)
@@ -57,7 +57,7 @@ def _check_as_json(warnings: list[str]) -> int:
     found: dict[str, Any] = {"ok": True, "faults": [], "warnings": warnings}
     code = 0
     try:
-        settings = load_settings(chosen_home(), Flags(), here=True)
+        settings = load_settings(existing_home(), Flags(), here=True)
     except ConfigError as error:
         found |= {"ok": False, "faults": [str(one) for one in error.parts]}
         code = error.exit_code
@@ -83,7 +83,7 @@ def show(home: str | None, as_json: bool) -> None:  # noqa: ARG001
       cmkms config show
       cmkms config show --json
     """
-    found = in_force(chosen_home())
+    found = in_force(existing_home())
     for words in unknown_variables():
         say(f"WARNING   {words}", err=True)
     if as_json:

@@ -42,7 +42,9 @@ _ROUNDS_MAX: Final = 100
 @click.option("--http-addr", metavar="ADDR", help="Where this node serves HTTP.  [default: as it says itself]")
 @click.option("--dry-run", is_flag=True, help="Only look whether the cluster is fit, and say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON, on standard output.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The report, or with --dry-run the plan, as JSON on standard output."
+)
 def command(
     home: str | None,  # noqa: ARG001 - kept in the context by the option's callback
     node_id: str | None,
@@ -77,10 +79,13 @@ def command(
         raise OperatorError(
             "the cluster is not fit for a drill, and nothing was done", cure="what stands above, then again"
         )
-    for number, line in enumerate(planned(view, rounds), 1):
+    steps = planned(view, rounds)
+    for number, line in enumerate(steps, 1):
         run.say(f"step {number}  {line}")
     if dry_run:
         run.say("the cluster is fit for a drill; nothing was done")
+        if as_json:
+            show_json({"done": False, "planned": steps})
         return 0
     if not yes:
         if not sys.stdin.isatty():

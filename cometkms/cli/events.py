@@ -14,6 +14,7 @@ from cometkms.board.sections import EventReport
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say
 from cometkms.cli.status import fetch, refuse_another, understood
+from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError
 
 _LOOK_S: Final = 0.5
@@ -40,7 +41,7 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
       cmkms events --follow --json
     """
     settings = None if http_addr else load_home()
-    address = Address.parse(http_addr) if http_addr else cast("Any", settings).http_addr
+    address = Address.parse(http_addr) if http_addr else cast("Settings", settings).http_addr
     document = fetch(address)
     if settings is not None:
         refuse_another(document, settings)
@@ -49,19 +50,23 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
     try:
         while follow:
             time.sleep(_LOOK_S)
-            news = understood(lambda told: news_of(told, known), _fetch_in_time(address), address)
+            news = understood(lambda told: news_of(told, known), _fetch_in_time(address, settings), address)
             _print_news(news, as_json)
     except KeyboardInterrupt:
         pass
     return 0
 
 
-def _fetch_in_time(address: Address) -> dict[str, Any]:
-    """The node's answer, whenever it comes; that it is away is said once."""
+def _fetch_in_time(address: Address, settings: Settings | None) -> dict[str, Any]:
+    """The node's answer, whenever it comes; that it is away, or another one in its place, is said
+    once.
+    """
     told = False
     while True:
         try:
             document = fetch(address)
+            if settings is not None:
+                refuse_another(document, settings)
         except CometKMSError as error:
             if not told:
                 say(f"{error}; waiting for it", err=True)

@@ -62,6 +62,16 @@ def chosen_home() -> Path:
     return default_home().absolute()
 
 
+def existing_home() -> Path:
+    """The home of this invocation. Raises: ConfigError when it is not there."""
+    home = chosen_home()
+    if home.exists() and not home.is_dir():
+        raise ConfigError(f"{home} is no directory", cure="--home DIR, a node's home")
+    if not home.is_dir():
+        raise ConfigError(f"{home} does not exist", cure=f"cmkms init --home {home}, or another --home")
+    return home
+
+
 def chain_option(function: F) -> F:
     """--chain-id where a home may hold several."""
     option = click.option("--chain-id", metavar="ID", default=None, help="Which chain, where the home has several.")
@@ -203,11 +213,7 @@ def load_home(
     from cometkms.config.load import load_settings, read_config
     from cometkms.config.table import Flags, Given
 
-    home = chosen_home()
-    if home.exists() and not home.is_dir():
-        raise ConfigError(f"{home} is no directory", cure="--home DIR, a node's home")
-    if not home.is_dir():
-        raise ConfigError(f"{home} does not exist", cure=f"cmkms init --home {home}")
+    home = existing_home()
     # A command on a stopped node needs the files only: what is missing for a start is filled in.
     # With [[chain]] tables --chain-id chooses one of them (one_chain) and sets nothing.
     has_tables = bool(read_config(home).get("chain"))

@@ -127,17 +127,29 @@ def ask_all(settings: Settings, given: Mapping[str, Address]) -> list[Told]:
     own = _ask(settings.id, given.get(settings.id, settings.http_addr), settings)
     me = str(((own.status or {}).get("node") or {}).get("id") or settings.id)
     own = replace(own, id=me)
-    members = _members_of(own.status) or {
-        peer.id: (peer.address.host, str(settings.http_addr)) for peer in settings.peers
-    }
+    members = _members_of(own.status)
     here = members.get(me, ("", ""))[0]
-    others = {name: member for name, member in members.items() if name != me}
-    places = {name: given.get(name) or place_of(host, told, here) for name, (host, told) in others.items()}
-    if not others:
+    known = {name: place_of(host, told, here) for name, (host, told) in members.items()} or _guessed(settings)
+    places = {name: given.get(name) or place for name, place in known.items() if name != me}
+    if not places:
         return [own]
-    with ThreadPoolExecutor(len(others)) as threads:
+    with ThreadPoolExecutor(len(places)) as threads:
         asked = [threads.submit(_ask_place, name, place) for name, place in places.items()]
         return [own, *(one.result() for one in asked)]
+
+
+def _guessed(settings: Settings) -> dict[str, Address | str]:
+    """Where the other members may serve HTTP while this home's node tells nothing: at the port of
+    this one, on a machine of their own. On one machine each has another port.
+    """
+    hosts = {peer.id: peer.address.host for peer in settings.peers}
+    here, found = hosts.get(settings.id, ""), dict[str, Address | str]()
+    for name, host in hosts.items():
+        place = place_of(host, str(settings.http_addr), here)
+        if host == here or isinstance(place, str):
+            place = f"where it serves HTTP is known from {settings.id}, which does not answer; --node {name}=HOST:PORT"
+        found[name] = place
+    return found
 
 
 def _members_of(status: Mapping[str, Any] | None) -> dict[str, tuple[str, str]]:

@@ -177,6 +177,10 @@ def test_the_plan_is_shown_and_nothing_is_done_unless_it_is_confirmed_and_the_ch
     assert done.returncode == 0, done.stderr
     assert f"{leader} leads again" in done.stdout
     assert "nothing was done" in done.stdout
+    plan = net.run(leader, "drill", "--dry-run", "--json")
+    steps = [line.split("  ", 1)[1] for line in done.stdout.splitlines() if line.startswith("step ")]
+    assert json.loads(plan.stdout) == {"done": False, "planned": steps}
+    assert plan.stderr == done.stdout
     refused = net.run(leader, "drill")
     assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
     net.pace.pause(True)

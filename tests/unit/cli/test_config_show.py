@@ -12,6 +12,7 @@ from cometkms.cli.commands import cli
 from cometkms.config.load import in_force, load_settings, unknown_variables
 from cometkms.config.table import KEYS, Flags
 from cometkms.errors import ConfigError
+from tests.unit.cli.inside import cmkms
 
 CONFIG = 'chain_id = "c-1"\nvalidator_addr = ["tcp://127.0.0.1:1"]\nhttp_addr = "127.0.0.1:7"\n'
 
@@ -112,3 +113,35 @@ def test_what_init_made_and_a_keys_forms_come_as_json(tmp_path: Path) -> None:
     assert len(key["address"]) == 40
     assert key["cometbft"]["type"] == "tendermint/PubKeyEd25519"
     assert key["sealed"] is False
+
+
+@pytest.mark.parametrize("command", [("config", "show"), ("config", "check"), ("config", "digest"), ("alert", "test")])
+def test_a_home_that_is_not_there_is_said_not_to_be_and_nothing_else(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Not what it would lack, and not the defaults of a home that was mistyped."""
+    done = cmkms(*command, "--home", str(tmp_path / "nowhere"))
+    assert (done.returncode, done.stdout) == (ConfigError.exit_code, "")
+    assert (
+        done.stderr
+        == f"Error: {tmp_path}/nowhere does not exist; cure: cmkms init --home {tmp_path}/nowhere, or another --home\n"
+    )
+    (tmp_path / "file").touch()
+    done = cmkms(*command, "--home", str(tmp_path / "file"))
+    assert done.stderr == f"Error: {tmp_path}/file is no directory; cure: --home DIR, a node's home\n"
+
+
+def test_a_home_that_is_not_there_is_a_fault_for_who_asks_for_json(tmp_path: Path) -> None:
+    done = cmkms("config", "check", "--json", "--home", str(tmp_path / "nowhere"))
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], len(found["faults"])) == (ConfigError.exit_code, False, 1)
+    assert "nowhere does not exist" in found["faults"][0]
+
+
+def test_a_test_of_alerts_needs_no_chain_and_names_a_variable_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMETKMS_ALERT_WEBHOK", "https://hooks.example/secret")
+    done = CliRunner().invoke(cli, ["alert", "test", "--home", str(tmp_path)])
+    assert str(done.exception).startswith("no webhook is configured")
+    assert done.stderr == (
+        "WARNING   the variable COMETKMS_ALERT_WEBHOK is unknown and has no effect; did you mean COMETKMS_ALERT_WEBHOOK?\n"
+    )

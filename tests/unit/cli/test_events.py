@@ -91,3 +91,22 @@ def test_following_goes_on_over_a_node_that_goes_away_until_ctrl_c(
             "2023-11-14 22:13:20.250  node1 leads (term 3)",
             "2023-11-14 22:13:21.500  alert raised: peer away: node2 is not connected",
         ]
+
+
+def test_another_home_s_node_at_the_same_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it sees is not taken for what this one saw."""
+    (tmp_path / "config.toml").write_text('id = "node0"\nchain_id = "c"\nvalidator_addr = "tcp://127.0.0.1:1"\n')
+    other = {**document(SECOND), "node": {"id": "node7"}}
+    answers: Iterator[dict[str, Any]] = iter([document(FIRST), other, other, document(FIRST)])
+
+    def fetch(*_: object) -> dict[str, Any]:
+        if (answer := next(answers, None)) is None:
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(events, "fetch", fetch)
+    monkeypatch.setattr(events, "_LOOK_S", 0.0)
+    done = cmkms("events", "--home", str(tmp_path), "--follow")
+    assert done.stdout == "2023-11-14 22:13:20.250  node1 leads (term 3)\n"
+    assert done.stderr.startswith("node 'node7' answers at 127.0.0.1:8080, and the home")
+    assert done.stderr.endswith("; waiting for it\nit answers again\n")

@@ -174,3 +174,30 @@ def test_another_node_at_that_address_is_not_taken_for_the_one_that_was_meant(tm
         assert top._ask("node1", Address("127.0.0.1", port)) == Told(
             "node1", None, f"'node7' answers at 127.0.0.1:{port}"
         )
+
+
+def test_while_the_home_s_node_is_away_nobody_else_is_asked_in_its_place(tmp_path: Path) -> None:
+    """On one machine each node has an HTTP port of its own, which that node alone tells: whoever
+    answers at this home's is none of the others, and that nobody does says nothing of them.
+    """
+    with serving(http(status("node1", leads=False))) as port, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        peers = tuple(f"node{number}=127.0.0.1:{9430 + number}" for number in range(3))
+        given = {"id": "node0", "peer": peers, "http_addr": f"127.0.0.1:{closed.getsockname()[1]}"}
+        settings = load_settings(tmp_path, Flags(**given, chain_id="c", validator_addr=("tcp://h:1",)), {})
+        own, second, third = ask_all(settings, {"node1": Address("127.0.0.1", port)})
+    assert own.status is None
+    assert "no node answers" in own.why
+    assert (second.status or {})["node"]["id"] == "node1"
+    assert third == Told(
+        "node2", None, "where it serves HTTP is known from node0, which does not answer; --node node2=HOST:PORT"
+    )
+
+
+def test_on_machines_of_their_own_the_others_may_serve_at_the_same_port(tmp_path: Path) -> None:
+    peers = tuple(f"node{number}=10.0.0.1{number}:9430" for number in range(3))
+    for address, found in ((":8080", Address("10.0.0.11", 8080)), ("127.0.0.1:8080", None)):
+        given = {"id": "node0", "peer": peers, "http_addr": address, "raft_addr": ":9430"}
+        settings = load_settings(tmp_path, Flags(**given, chain_id="c", validator_addr=("tcp://h:1",)), {})
+        place = top._guessed(settings)["node1"]
+        assert place == found if found else "is known from node0" in str(place)
