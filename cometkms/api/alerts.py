@@ -163,7 +163,7 @@ class Alerts:
     _episodes: dict[tuple[str, str], _Episode] = field(default_factory=dict)
     _heights: dict[str, _Heights] = field(default_factory=dict)
     _restarts: dict[str, int] = field(default_factory=dict)
-    _refused: dict[tuple[str, str], float] = field(default_factory=dict)
+    _refused: dict[tuple[str, str], RefusalReport] = field(default_factory=dict)
     _latencies: deque[tuple[float, Counted]] = field(default_factory=deque)
     _syncs: deque[tuple[float, Counted]] = field(default_factory=deque)
 
@@ -242,14 +242,13 @@ class Alerts:
 
     def _news(self, chain: ChainStatus, alert: str, reasons: frozenset[str], wall: float) -> RefusalReport | None:
         """The newest refusal for one of the reasons, where it has not been told under that
-        alert."""
+        alert. They stand in the order in which they came: the clock may have been set back."""
         key = (alert, chain["chain_id"])
-        before = self._refused.get(key, wall - _CONFLICT_LASTS_S)
-        news = [one for one in chain["refusals"] if one["reason"] in reasons and one["at"] > before]
-        if not news:
+        those = [one for one in chain["refusals"] if one["reason"] in reasons]
+        if not those or those[-1] == self._refused.get(key):
             return None
-        self._refused[key] = news[-1]["at"]
-        return news[-1]
+        told_before, self._refused[key] = key in self._refused, those[-1]
+        return those[-1] if told_before or those[-1]["at"] > wall - _CONFLICT_LASTS_S else None
 
     def _restarting(self, status: Status) -> Iterator[Held]:
         for child in status.get("children", []):

@@ -69,6 +69,9 @@ class Signs(StrEnum):
     SIGNED = "signed"
 
 
+#: A time that lies further ahead of now was written before the clock was set back.
+_AHEAD_MAX_S: Final = 1.0
+
 #: How the page judges a situation in which nothing is to be done.
 WELL: Final = "All is well"
 #: By who leads and what is signed: whether /healthz says ok, and how the page judges it. Every
@@ -423,9 +426,8 @@ def _chain(
     """What becomes of one chain's requests."""
     if leads in _NOBODY_SIGNS:
         return ChainSituation(chain_id, _NOBODY_SIGNS[leads], learned_at)
-    lately = learned_at is not None and now - learned_at < SIGNED_LATELY_S
     if leads is Leads.ELSEWHERE:
-        return ChainSituation(chain_id, Signs.SIGNED if lately else Signs.NOT_SEEN, learned_at)
+        return ChainSituation(chain_id, Signs.SIGNED if _lately(learned_at, now) else Signs.NOT_SEEN, learned_at)
     if not known or report is None:
         return ChainSituation(chain_id, Signs.UNKNOWN, learned_at)
     here = [one for one in (learned_at, report.get("last_signed_at")) if one is not None]
@@ -435,8 +437,17 @@ def _chain(
     links = report.get("validators", [])
     if links and not any(link.get("state") == LinkState.CONNECTED for link in links):
         return ChainSituation(chain_id, Signs.NO_VALIDATOR, signed_at)
-    lately = signed_at is not None and now - signed_at < SIGNED_LATELY_S
-    return ChainSituation(chain_id, Signs.SIGNED if lately else Signs.NOT_ASKED, signed_at)
+    return ChainSituation(chain_id, Signs.SIGNED if _lately(signed_at, now) else Signs.NOT_ASKED, signed_at)
+
+
+def _lately(at: float | None, now: float) -> bool:
+    """Whether it was within the last minute, as far as the clock tells."""
+    return at is not None and not _is_ahead(at, now) and now - at < SIGNED_LATELY_S
+
+
+def _is_ahead(at: float, now: float) -> bool:
+    """Whether the clock was set back since: then `at` is past, and nobody knows for how long."""
+    return at > now + _AHEAD_MAX_S
 
 
 def _failing_of(report: ChainReport, learned_at: float | None, now: float) -> list[Failing]:
@@ -471,10 +482,12 @@ def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float)
     signed_at: what failed before that is not counted.
     """
     row = link.get("failing")
+    if _is_ahead(signed_at, now):  # which failures came after it is not told by their times
+        signed_at = 0.0
     if not row or row.get("count", 0) < FAILING_MIN or row.get("at", 0.0) <= signed_at:
         return None
     since = max(row.get("since", 0.0), signed_at)
-    if now - since < FAILING_S:
+    if now - since < FAILING_S and not _is_ahead(since, now):
         return None
     if link.get("state") != LinkState.CONNECTED and now - row.get("at", 0.0) >= SIGNED_LATELY_S:
         return None

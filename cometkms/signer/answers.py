@@ -6,9 +6,15 @@ whatever it is asked. So each validator's failures are counted in a row: a signa
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from cometkms.board.sections import FailingReport, ServedReport
+from cometkms.limits import HUNG_AFTER_S
 from cometkms.model import Reason
+
+#: A signature may be learned of so long after what failed behind it: a loop that stands still for
+#: longer is killed. One whose time lies further back was made after the clock was set back.
+_LEARNED_LATE_MAX_S: Final = HUNG_AFTER_S
 
 
 @dataclass(slots=True)
@@ -34,14 +40,15 @@ class Answers:
         """It got a signature, at that UNIX time. One that was learned of late does not end what
         failed after it."""
         known = self._of.setdefault(validator, _Answers())
-        known.signed_at = max(at, known.signed_at or at)
-        if at >= known.at:
+        if not _learned_late(at, known.signed_at or at):
+            known.signed_at = at
+        if not _learned_late(at, known.at):
             known.count = 0
 
     def on_failed(self, validator: str, at: float, reason: Reason, why: str) -> None:
         """It got a refusal, or an empty answer."""
         known = self._of.setdefault(validator, _Answers())
-        if known.count == 0:
+        if known.count == 0 or at < known.since:  # … or the clock was set back
             known.since = at
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
@@ -52,3 +59,8 @@ class Answers:
             count=known.count, since=known.since, at=known.at, reason=known.reason.name.lower(), why=known.why
         )
         return ServedReport(signed_at=known.signed_at, failing=row if known.count else None)
+
+
+def _learned_late(at: float, last: float) -> bool:
+    """Whether what has the time `at` came before what has the time `last`, and is told after it."""
+    return last - _LEARNED_LATE_MAX_S <= at < last

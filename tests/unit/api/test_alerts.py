@@ -410,6 +410,15 @@ def test_a_senseless_request_is_no_conflict_and_an_old_one_no_news() -> None:
     assert scene.told("conflict_refused") == []
 
 
+def test_a_conflict_after_the_clock_was_set_back_is_told_like_any_other() -> None:
+    scene = Scene()
+    scene.refuse("conflict")
+    scene.wait(650)
+    scene.refuse("conflict", at=-7200)
+    scene.wait(5)
+    assert scene.told("conflict_refused") == [True, False, True]
+
+
 def test_a_vote_that_is_asked_for_as_bytes_is_no_conflict_and_the_other_way_round() -> None:
     scene = Scene()
     scene.refuse("bytes_are_a_vote")
@@ -551,7 +560,7 @@ def test_one_refusal_or_some_within_a_moment_are_no_failure() -> None:
 
 def test_one_validator_that_is_refused_beside_one_that_is_served_is_named_and_the_chain_signs() -> None:
     scene = Scene()
-    scene.chain["validators"].append({"addr": "tcp://b:1", "state": "connected", "signed_at": NOW + 100})
+    scene.chain["validators"].append({"addr": "tcp://b:1", "state": "connected", "signed_at": NOW + 0.5})
     fail(scene)
     scene.wait(2)
     assert scene.told("requests_refused") == [True]

@@ -194,6 +194,25 @@ def test_refusals_right_behind_a_signature_count_though_the_state_process_learne
     assert [one.reason for one in of(board).failing] == ["jump"]
 
 
+@pytest.mark.parametrize("leads", [Leads.HERE, Leads.ELSEWHERE])
+def test_a_signature_of_before_the_clock_was_set_back_is_not_shown_as_a_fresh_one(leads: Leads) -> None:
+    board = board_of(leads)
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW + 7200  # type: ignore[index]
+    assert of(board).signs is (Signs.NOT_ASKED if leads is Leads.HERE else Signs.NOT_SEEN)
+
+
+def test_after_the_clock_was_set_back_refusals_count_at_once() -> None:
+    board = board_of(Leads.HERE)
+    board.sections_now["state"]["rows"][0]["signed_at"] = NOW + 7200  # type: ignore[index]
+    link = board.sections_now["signer"]["chains"][0]["validators"][0]  # type: ignore[index]
+    row = {"count": 9, "since": NOW - 5, "at": NOW - 0.1, "reason": "wrong_chain", "why": ""}
+    link.update(signed_at=NOW + 7199, failing=row)
+    assert (of(board).signs, len(of(board).failing)) == (Signs.REFUSED, 1)
+    row.update(since=NOW + 7205, at=NOW + 7210)  # nothing was asked for since it was set back
+    link["signed_at"] = NOW + 7200
+    assert of(board).signs is Signs.REFUSED
+
+
 def test_what_failed_before_another_node_signed_is_over() -> None:
     board = board_of(Leads.HERE, signs=Signs.REFUSED)
     board.sections_now["state"]["rows"][0]["signed_at"] = NOW - 0.5  # type: ignore[index]

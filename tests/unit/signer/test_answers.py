@@ -25,3 +25,16 @@ def test_a_signature_that_was_learned_of_late_does_not_end_what_failed_after_it(
     answers.on_signed("v", 9.5)
     assert answers.document("v")["failing"]["count"] == 1
     assert answers.document("v")["signed_at"] == 9.5
+
+
+def test_after_the_clock_was_set_back_a_signature_ends_the_row_and_a_failure_begins_it_anew() -> None:
+    answers = Answers()
+    answers.on_signed("v", 7000.0)
+    for at in (7200.0, 7201.0):
+        answers.on_failed("v", at, Reason.WRONG_CHAIN, "")
+    answers.on_failed("v", 20.0, Reason.WRONG_CHAIN, "")
+    assert answers.document("v")["failing"]["since"] == 20.0
+    for at in (7200.0, 7201.0):
+        answers.on_failed("v", at, Reason.WRONG_CHAIN, "")
+    answers.on_signed("v", 30.0)
+    assert answers.document("v") == {"signed_at": 30.0, "failing": None}
