@@ -8,7 +8,8 @@ import click
 
 from cometkms.cli.options import chosen_home, load_home
 from cometkms.errors import OperatorError
-from cometkms.net.control import ask
+from cometkms.net.control import NoNodeError, ask
+from cometkms.store.lock import is_locked
 
 SOCKET_NAME: Final = "control.sock"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +23,16 @@ def node_id_option(function: F) -> F:
 
 def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
     """Its answer. Raises: OperatorError with the cure when no node runs here, or it says no."""
-    return ask(_socket_of(node_id), request)
+    path = _socket_of(node_id)
+    try:
+        return ask(path, request)
+    except NoNodeError as error:
+        if not is_locked(chosen_home()):
+            raise
+        raise OperatorError(
+            f"a node holds this home, and nobody answers at {path.parent}",
+            cure="`cmkms status` says what its processes do; wait if it has only begun; is --id another node's?",
+        ) from error
 
 
 def _socket_of(node_id: str | None) -> Path:

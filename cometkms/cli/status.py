@@ -9,6 +9,7 @@ import click
 
 from cometkms.address import Address
 from cometkms.board.sections import LinkState
+from cometkms.board.situation import Leads
 from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.config.schema import Settings
@@ -125,7 +126,7 @@ def table(document: dict[str, Any]) -> list[str]:
     node = document.get("node", {})
     healthy = "healthy" if document.get("healthy") else "NOT HEALTHY"
     lines = [
-        f"node      {node.get('id')}  {healthy}, {'leader' if document.get('is_leader') else 'follower'}",
+        f"node      {node.get('id') or 'name not known'}  {healthy}, {_role(document)}",
         f"          version {node.get('version')}, {node.get('core')} core, up {node.get('uptime_s') or 0:.0f} s, home {node.get('home')}",
     ]
     if headline := (document.get("situation") or {}).get("headline"):
@@ -149,6 +150,12 @@ def table(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _role(document: dict[str, Any]) -> str:
+    if (document.get("situation") or {}).get("leads") == Leads.UNKNOWN.name.lower():
+        return "whether it leads is not known"
+    return "leader" if document.get("is_leader") else "follower"
+
+
 def _cluster_lines(document: dict[str, Any]) -> list[str]:
     """Who leads and who is there; nothing for one node alone."""
     members = document.get("members", [])
@@ -166,12 +173,13 @@ def _cluster_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _chain_lines(chain: dict[str, Any]) -> list[str]:
-    mark = chain.get("watermark") or {}
+    mark = chain.get("watermark")
+    place = f"height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}" if mark else "its place is not known"
     counters = chain.get("counters") or {}
     latency = chain.get("latency_us") or {}
     refused = ", ".join(f"{reason} {count}" for reason, count in (counters.get("refused") or {}).items()) or "0"
     lines = [
-        f"chain     {chain.get('chain_id')}  height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}",
+        f"chain     {chain.get('chain_id')}  {place}",
         f"          key {chain.get('address')}, {chain.get('key_type') or 'type not known'}",
         f"          signed {counters.get('signed', 0)}, repeated {counters.get('repeated', 0)}, refused {refused}",
     ]

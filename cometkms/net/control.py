@@ -26,8 +26,11 @@ _CONNECTIONS_MAX: Final = 8
 _LEFT_FOR_SENDING_S: Final = 0.2  # of CONTROL_TIMEOUT_S
 _CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid
 
-
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class NoNodeError(OperatorError):
+    """Nobody listens at a node's socket: no node runs there, or its state process is away."""
 
 
 @contextlib.contextmanager
@@ -164,7 +167,7 @@ class ControlServer:
 def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_S + 1) -> dict[str, Any]:
     """One request to the node whose socket this is; its answer. Blocking.
 
-    Raises: OperatorError when no node runs there, it does not answer, or it says no.
+    Raises: NoNodeError when nobody listens there; OperatorError when it does not answer, or says no.
     """
     received = b""
     try:
@@ -180,11 +183,11 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
                 received += part
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
-            raise OperatorError(
+            raise NoNodeError(
                 f"no node runs at {path.parent}", cure="start it there, or give --home and --id of the one that runs"
             ) from error
         why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
-        raise OperatorError(f"{path}: {why}") from error
+        raise OperatorError(f"{path}: {why}", cure="`cmkms status` says what the node's processes do") from error
     try:
         answer = json.loads(received)
     except ValueError:

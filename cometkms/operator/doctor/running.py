@@ -34,6 +34,8 @@ _EXITS: Final = {
         (INTERNAL_EXIT, "a bug"),
     )
 }
+#: A process that has run for so long since it was started again is no trouble any more.
+CALM_S: Final = 3600.0
 _CURE: Final = "its log says why (journalctl, or where the output goes)"
 
 
@@ -45,10 +47,12 @@ def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
         exit_words = _exit_words(child.get("last_exit"))
         if state != ChildState.RUNNING:
             found.append(fail(PROCESSES, f"{name} is {state}{exit_words}", _CURE))
-        elif child.get("restarts"):
-            found.append(
-                warn(PROCESSES, f"{name} runs, and was started again {child['restarts']} times{exit_words}", _CURE)
-            )
+        elif restarts := child.get("restarts"):
+            times = "once" if restarts == 1 else f"{restarts} times"
+            words = f"{name} runs, and was started again {times}{exit_words}"
+            up_s = child.get("uptime_s")
+            calm = isinstance(up_s, int | float) and up_s >= CALM_S
+            found.append(note(PROCESSES, words) if calm else warn(PROCESSES, words, _CURE))
         else:
             found.append(ok(PROCESSES, f"{name} runs (pid {child.get('pid')}){exit_words}"))
     return found or [note(PROCESSES, "the running node does not tell its processes")]

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from cometkms.cli.commands import cli
 from cometkms.cli.peers import table
 from cometkms.errors import CometKMSError
+from cometkms.store.lock import locked_home
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 
@@ -201,6 +202,16 @@ def test_the_only_node_of_a_home_is_found_whatever_its_id(tmp_path: Path, runnin
 def test_an_id_that_is_given_is_the_only_one_asked(tmp_path: Path, running: Callable[..., FakeNode]) -> None:
     running(ANSWER, "node0")
     assert "no node runs at" in refusal(invoke(tmp_path, "leader", "show", "--id", "node7"))
+
+
+@pytest.mark.parametrize("arguments", [["peers"], ["leader", "show"], ["leader", "transfer"]])
+def test_a_node_whose_state_process_is_away_is_not_to_be_started(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "data" / "node0").mkdir(parents=True)
+    with locked_home(tmp_path):
+        said = refusal(invoke(tmp_path, *arguments))
+    assert "a node holds this home" in said and "`cmkms status`" in said
+    assert "start it" not in said
+    assert "cure: start it there" in refusal(invoke(tmp_path, *arguments))
 
 
 @pytest.mark.parametrize("arguments", [["peers"], ["leader", "show"], ["leader", "transfer"]])

@@ -38,6 +38,15 @@ def test_a_follower_names_the_leader_and_who_is_there() -> None:
     ]
 
 
+def test_what_a_silent_state_process_does_not_tell_is_not_made_up() -> None:
+    chain = {"chain_id": "chain-a", "watermark": None}
+    silent = {"healthy": False, "node": {"id": ""}, "situation": {"leads": "unknown"}, "chains": [chain]}
+    told = table(silent)
+    assert told[0] == "node      name not known  NOT HEALTHY, whether it leads is not known"
+    assert "chain     chain-a  its place is not known" in told
+    assert "None" not in "".join(one for one in told if one.startswith("chain"))
+
+
 def test_without_a_leader_it_says_so() -> None:
     assert lines_of({**THREE, "leader_id": None})[0].startswith("cluster   nobody leads")
 

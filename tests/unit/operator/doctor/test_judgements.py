@@ -332,6 +332,16 @@ def test_validators_are_the_leaders_matter() -> None:
             "WARN",
             "2 times; its last exit: killed by SIGKILL",
         ),
+        (
+            {"name": "api", "state": "running", "restarts": 1, "last_exit": "its loop hung", "uptime_s": 60.0},
+            "WARN",
+            "again once; its last exit: its loop hung",
+        ),
+        (
+            {"name": "api", "state": "running", "restarts": 1, "last_exit": "its loop hung", "uptime_s": 3600.0},
+            "note",
+            "again once; its last exit: its loop hung",
+        ),
     ],
 )
 def test_processes_and_their_last_exits(child: dict[str, Any], level: str, words: str) -> None:
