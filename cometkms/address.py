@@ -35,6 +35,8 @@ class Address:
             raise ConfigError(f"{text!r} is no address; write it as host:port with a port from 1 to 65535")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
+        elif "/" in host:
+            raise ConfigError(f"{text!r} is no address; write host:port alone, nothing before or behind it")
         elif ":" in host:
             raise ConfigError(f"{text!r} is no address; write an IPv6 host in brackets, as [::1]:26658")
         if host and not _is_host(host):

@@ -33,6 +33,8 @@ def test_what_is_read_is_written_alike(text: str, address: Address) -> None:
         ("host:²", "no address"),
         ("host:000080", "no address"),
         ("::1:26658", "in brackets"),
+        ("http://127.0.0.1:8080", "host:port alone"),
+        ("tcp:/127.0.0.1:26658", "host:port alone"),
         ("a..b:1", "no valid host"),
         ("a b:1", "no valid host"),
         ("[x:y]:1", "no valid host"),
