@@ -174,7 +174,11 @@ def _cluster_lines(document: dict[str, Any]) -> list[str]:
 
 def _chain_lines(chain: dict[str, Any]) -> list[str]:
     mark = chain.get("watermark")
-    place = f"height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}" if mark else "its place is not known"
+    place = (
+        f"height {mark.get('height')} round {mark.get('round')} step {mark.get('step')}"
+        if mark
+        else "its place is not known"
+    )
     counters = chain.get("counters") or {}
     latency = chain.get("latency_us") or {}
     refused = ", ".join(f"{reason} {count}" for reason, count in (counters.get("refused") or {}).items()) or "0"
