@@ -211,7 +211,8 @@ def _read(path: Path) -> bytearray:
         _check_way(path.parent)
         raise KeyFileError(
             f"{path} is missing",
-            cure="copy the validator's priv_validator_key.json there, or make a new key with `cmkms init --new-key`",
+            cure="put the validator's priv_validator_key.json there. A new key is another validator: only a home without a state file, where nothing "
+            "was signed, gets one, with `cmkms init --new-key`",
         ) from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {os_words(error)}", cure=cure_of_secret(error)) from error

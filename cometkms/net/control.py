@@ -167,7 +167,8 @@ class ControlServer:
 def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_S + 1) -> dict[str, Any]:
     """One request to the node whose socket this is; its answer. Blocking.
 
-    Raises: NoNodeError when nobody listens there; OperatorError when it does not answer, or says no.
+    Raises: NoNodeError when nobody listens there; OperatorError when it does not answer, or says
+    no.
     """
     received = b""
     try:
