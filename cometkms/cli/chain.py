@@ -1,8 +1,6 @@
 """`cmkms chain`"""
 
-import itertools
-import re
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from cometkms.cli.options import demand_height, home_option, json_option, load_h
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
-from cometkms.config.load import CONFIG_NAME
+from cometkms.config.load import CONFIG_NAME, chain_folder, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
 from cometkms.core import choose
@@ -26,6 +24,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
+from cometkms.store.kept import kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import (
     ChainFiles,
@@ -257,8 +256,9 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
     settings = load_home(node_id=node_id)
     with locked_home(settings.home):
         chain = _chosen(settings, old, new)
+        to_set = _to_set(settings, chain, new)
         before, after = _marks(settings, chain, old, new, write=yes)
-        aside = _aside(chain.state_file, old)
+        aside = name_to_keep(chain.state_file, old)
         say(
             f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
             err=as_json,
@@ -272,12 +272,13 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
     if as_json:
         found = {"home": str(settings.home), "node_id": settings.id, "from": old, "to": new, "changed": yes}
         marks = {"from_stands": before.hrs._asdict(), "to_begins": after.hrs._asdict(), "kept": str(aside)}
-        show_json({**found, **marks})
+        show_json({**found, **marks, "set": to_set})
     if not yes:
         say("Nothing was changed; --yes does it.", err=as_json)
         return
+    table = f"the [[chain]] table of {chain.id} in " if "id" in to_set else ""
     say(
-        f"Then: set chain_id of {settings.home / CONFIG_NAME} to {new}, do both on every node, and start them.",
+        f"Then: set {_lines(to_set)} in {table}{settings.home / CONFIG_NAME}, do both on every node, and start them.",
         err=as_json,
     )
 
@@ -291,7 +292,51 @@ def _chosen(settings: Settings, old: str, new: str) -> Chain:
             f"this home has the chains {known}, and one of them must be {old!r} or {new!r}; nothing was changed",
             cure="--from",
         )
+    _refuse_moved(settings, found[0], old)
     return found[0]
+
+
+def _refuse_moved(settings: Settings, chain: Chain, old: str) -> None:
+    """A [[chain]] table whose files have their default places got others with its id.
+
+    Raises: ConfigError.
+    """
+    before = chain_folder(settings.home, old, several=len(settings.chains) > 1)
+    left = replace(chain, key_file=before / chain.key_file.name, state_file=before / chain.state_file.name)
+    defaults = _at_default(settings, chain)
+    if "key_file" in defaults and not chain.key_file.exists() and left.key_file.exists():
+        lines = {name: _in_home(settings, getattr(left, name)) for name in defaults}
+        raise ConfigError(
+            f"{chain.key_file} is missing, and {left.key_file} is there: the files of {old} are where its id was their directory's name. "
+            "Nothing was changed",
+            cure=f"{_lines(lines)} in its [[chain]] table, then the same again",
+        )
+
+
+def _to_set(settings: Settings, chain: Chain, new: str) -> dict[str, str]:
+    """What config.toml must say of the chain from now on: its id, and where its files are, if they
+    have their default places, for those go with the id.
+    """
+    if not read_config(settings.home).get("chain"):
+        return {"chain_id": new}
+    after = chain_folder(settings.home, new, several=len(settings.chains) > 1)
+    paths = {name: getattr(chain, name) for name in _at_default(settings, chain)}
+    return {"id": new} | {name: _in_home(settings, path) for name, path in paths.items() if path.parent != after}
+
+
+def _at_default(settings: Settings, chain: Chain) -> list[str]:
+    """Which of its files' places config.toml does not name."""
+    tables = read_config(settings.home).get("chain", [])
+    names = ("key_file", "state_file")
+    return [name for one in tables if one.get("id") == chain.id for name in names if not one.get(name)]
+
+
+def _in_home(settings: Settings, path: Path) -> str:
+    return str(path.relative_to(settings.home))
+
+
+def _lines(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
 
 
 def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool) -> tuple[Watermark, Watermark]:
@@ -320,7 +365,7 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
         before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
         refuse_lacking(files, target, before, in_file)
-        _refuse_forgotten(chain.state_file, path, new, after, alone=files.alone)
+        _refuse_forgotten(settings, chain, path, new, after, alone=files.alone)
         if before.hrs < in_file.hrs:
             if not in_file.sign_bytes:
                 raise StateError(
@@ -336,49 +381,26 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
     return before, after
 
 
-def _refuse_forgotten(state_path: Path, store: Path, new: str, held: Watermark, *, alone: bool) -> None:
+def _refuse_forgotten(settings: Settings, chain: Chain, store: Path, new: str, held: Watermark, *, alone: bool) -> None:
     """A store that was made anew while the home signed for another id does not know how far it had
     come under this one. Raises: StateError.
     """
-    core = choose.load()
+    in_use = [one.state_file for one in settings.chains]
+    found = kept_marks(chain.state_file, new, choose.load().parse_sign_bytes, in_use)
     start = (
         ""
         if alone
         else "start this node as it is, while all others run, and stop it: it takes what they know. If they have forgotten it, too: "
     )
-    found = [(state_file.load(kept, new, core.parse_sign_bytes), kept) for kept in _kept(state_path, new)]
     for mark, kept in sorted(found, key=lambda one: one[0].hrs, reverse=True):
         if mark.hrs > held.hrs:
             raise StateError(
                 f"{kept} says that this home signed for {new} up to {_place(mark)}, and {store} knows it up to {_place(held)}: the store was "
                 "made anew since, or an older copy was put back, and what was promised there is not known. Nothing was changed",
-                cure=f"{start}put a copy of it into the place of {state_path}, set chain_id to {new}, read that chain's head height from two nodes you "
+                cure=f"{start}put a copy of it into the place of {chain.state_file}, set chain_id to {new}, read that chain's head height from two nodes you "
                 "trust, and `cmkms recover --min-height HEIGHT` with a height above it, instead of this command. "
-                "Only where `cmkms chain reset` lowered the mark since: move that file away",
+                "Only where `cmkms chain reset` lowered the mark since, or the file was kept of another id: move that file away",
             )
-
-
-def _stem(path: Path, chain_id: str) -> str:
-    return f"{path.stem}.{re.sub(r'[^A-Za-z0-9._-]', '_', chain_id)}"
-
-
-def _asides(path: Path, chain_id: str) -> Iterator[Path]:
-    """Where the state file of an id goes that is left, in the order in which the names are taken."""
-    stem = _stem(path, chain_id)
-    yield path.with_name(f"{stem}.json")
-    for number in itertools.count(2):
-        yield path.with_name(f"{stem}-{number}.json")
-
-
-def _kept(path: Path, chain_id: str) -> list[Path]:
-    """All that went there, also where one of them was moved away since."""
-    name = re.compile(re.escape(_stem(path, chain_id)) + r"(-[0-9]+)?\.json")
-    return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
-
-
-def _aside(path: Path, old: str) -> Path:
-    """A name of its own that is not taken."""
-    return next(found for found in _asides(path, old) if not found.exists())
 
 
 def _place(mark: Watermark) -> str:

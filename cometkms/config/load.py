@@ -558,8 +558,7 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
         if isinstance(agent, AgentEntry)
     )
     sources.problems += _check_agents(addresses_where, name, parsed, listed)
-    names_folder = several and "/" not in name and name not in (".", "..")
-    folder = home / "priv" / name if names_folder else home / "priv"
+    folder = chain_folder(home, name, several=several)
 
     def file(key: str, default: str) -> Path:
         given = table.get(key)
@@ -575,6 +574,12 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
         listed,
         _load_bytes(sources, places.raw_bytes_unique_ids, name, table),
     )
+
+
+def chain_folder(home: Path, chain_id: str, *, several: bool) -> Path:
+    """Where a chain's key and state file are, unless its table says otherwise."""
+    names_folder = several and "/" not in chain_id and chain_id not in (".", "..")
+    return home / "priv" / chain_id if names_folder else home / "priv"
 
 
 def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any]) -> AllowedBytes:

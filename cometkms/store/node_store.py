@@ -15,6 +15,9 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 
+A state file that does not say of which chain it is, where the store knows its key only under an id
+that is not configured any more, is not known to be this chain's: refuse to start (both).
+
 Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
 a signature that verifies, else the place is burnt. One of several has signatures of the others in
 its file, beyond what it promised; two different bytes at one place are burnt. One node alone writes
@@ -144,7 +147,10 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     check_store_way(files.store_path)
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id)
-    from_files = [verified_state(files, chain, core) for chain in files.chains]
+    from_files = []
+    for chain in files.chains:
+        refuse_unrenamed(files, chain, read_state(files, chain, core))
+        from_files.append(verified_state(files, chain, core))
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
     try:
@@ -192,8 +198,11 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
     try:
         return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
     except state_file.LostFileError as error:
-        held = dict(readable_marks(files.store_path)).get(chain.row)
+        rows = dict(readable_marks(files.store_path))
+        held = rows.get(chain.row)
         if held is None:
+            if left := _ids_left(files, chain, rows):
+                raise _unrenamed(files, chain, left, error.what, error.cure) from None
             raise
         path, chain_id = chain.state_path, chain.row.chain_id
         stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
@@ -204,6 +213,43 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
             cure=f"if so, {'move it away, and ' if is_there else ''}`cmkms state export --chain-id {chain_id} --out {path}` writes it from the store; "
             "where another signer used the key since, its file instead (stop that one first)",
         ) from None
+
+
+def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark) -> None:
+    """A burnt place in a state file names no chain: where the store knows this key under an id that
+    is not configured any more, and not under this one, it is that id's.
+
+    `in_file`: as read_state() has it. Raises: StateError.
+    """
+    if in_file.hrs == HRS(0, 0, 0) or in_file.sign_bytes:
+        return
+    if left := _ids_left(files, chain, dict(readable_marks(files.store_path))):
+        what = f"{chain.state_path} stands at {in_file.hrs}, and does not say of which chain"
+        own = f"where it is another chain, and that file its own: `cmkms state import {chain.state_path}`"
+        raise _unrenamed(files, chain, left, what, own)
+
+
+def _ids_left(files: NodeFiles, chain: ChainFiles, held: Mapping[Row, Watermark]) -> list[str]:
+    """The ids under which the store knows this chain's key, and which are configured no more; none
+    where it knows this chain.
+    """
+    if chain.row in held:
+        return []
+    configured = {one.row for one in files.chains}
+    return sorted(
+        row.chain_id
+        for row, mark in held.items()
+        if row.key == chain.row.key and row not in configured and mark.hrs > HRS(0, 0, 0)
+    )
+
+
+def _unrenamed(files: NodeFiles, chain: ChainFiles, left: Sequence[str], what: str, otherwise: str) -> StateError:
+    new = chain.row.chain_id
+    return StateError(
+        f"{what}. The store {files.store_path} knows this key under {', '.join(left)}, and not under {new}",
+        cure=f"where {left[0]} goes on as {new}: `cmkms chain rename --from {left[0]} --to {new} --yes`; where the id is mistyped, the right one; "
+        f"{otherwise}",
+    )
 
 
 def _open_or_bear(

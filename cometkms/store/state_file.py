@@ -25,6 +25,10 @@ class LostFileError(StateError):
     """
 
 
+class OfAnotherChainError(StateError):
+    """The file is whole, and its sign bytes name another chain."""
+
+
 class _OtherChainError(ValueError):
     """The file is whole, and another chain's."""
 
@@ -61,7 +65,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     try:
         return decode(data, chain_id, parse_sign_bytes)
     except _OtherChainError as error:
-        raise StateError(
+        raise OfAnotherChainError(
             f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id",
             cure=f"if that is mistyped, put "
             f"chain_id = {json.dumps(error.there)} into "

@@ -195,7 +195,7 @@ def test_one_node_whose_store_was_made_anew_under_another_id_says_what_it_forgot
         assert "this home signed for test-1 up to 5/0/3" in said
         assert "knows it up to 0: the store was made anew since" in said
     # as it says
-    shutil.copy(node.home / "priv" / "priv_validator_state.test-1.json", node.home / STATE)
+    shutil.copy(node.home / "priv" / "priv_validator_state.json.test-1@1", node.home / STATE)
     serve(node, "test-1", validator)
     node.run("recover", "--min-height", "7", "--yes-height", "7")
     node.start()

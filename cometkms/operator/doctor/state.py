@@ -22,6 +22,7 @@ from cometkms.store.node_store import (
     read_born_members,
     read_state,
     refuse_lacking,
+    refuse_unrenamed,
     sealed_error,
 )
 from cometkms.store.promise_store import Header, Survey, corrupt, survey
@@ -34,7 +35,8 @@ _LAGGING_HEIGHTS: Final = 1  # the file may be so far behind while the node runs
 class ChainState:
     """One chain.
 
-    `in_file` None: the file cannot be read, and `file_findings` say why. `verified`: its signature
+    `in_file` None: the file cannot be read. `file_findings`: why, or why it is not this chain's.
+    `verified`: its signature
     is the key's.
     """
 
@@ -118,7 +120,12 @@ def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainStat
     except StateError as error:
         return ChainState(row.chain_id, row.public_key, path, None, tuple(failed_by(AREA, error)))
     verified = bool(mark.signature) and core.verify(row.public_key, mark.sign_bytes, mark.signature)
-    return ChainState(row.chain_id, row.public_key, path, mark, verified=verified)
+    found: list[Finding] = []
+    try:
+        refuse_unrenamed(files, ChainFiles(row, path), mark)
+    except StateError as error:
+        found += failed_by(AREA, error)
+    return ChainState(row.chain_id, row.public_key, path, mark, tuple(found), verified=verified)
 
 
 def judge_state(facts: StateFacts) -> list[Finding]:
@@ -283,7 +290,7 @@ def highest_mark(facts: StateFacts, chain: ChainState) -> Watermark | None:
 def _judge_chain(facts: StateFacts, chain: ChainState) -> list[Finding]:
     found = list(chain.file_findings)
     held = held_mark(facts, chain)
-    if facts.store is not None and facts.store.rows and held is None:
+    if facts.store is not None and facts.store.rows and held is None and not found:
         found.append(_judge_no_row(facts, chain))
     if chain.in_file is None:
         return found

@@ -3,10 +3,13 @@
 (On running nodes: tests/e2e/test_jumps.py.)
 """
 
+import itertools
 import json
 import re
+import tomllib
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,16 @@ from click.testing import CliRunner, Result
 from nacl.signing import SigningKey
 
 from cometkms.cli.chain import command
+from cometkms.cli.state import files_of
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
 from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError
 from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Watermark
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.promise_store import readable_marks
+from cometkms.store.node_store import open_node
+from cometkms.store.promise_store import PromiseStore, readable_marks
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc
@@ -136,6 +143,151 @@ def test_every_state_file_that_was_kept_of_an_id_counts(home: Path) -> None:
     state_file.save(kept.with_name("priv_validator_state.b-7.json"), Watermark(HRS(100, 0, 3)))
     said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes"), StateError)
     assert f"{kept} says that this home signed for b up to 700" in said
+
+
+def test_a_second_rename_of_an_id_is_not_taken_for_one_of_another_id(home: Path) -> None:
+    """The second that is kept of `hub`, and the first of `hub-2`."""
+    assert cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5").returncode == 0
+    config, ids = home / "config.toml", ("testnet-1", "hub", "x", "hub", "y", "hub-2", "z")
+    for old, new in itertools.pairwise(ids):
+        assert invoke(home, "rename", "--from", old, "--to", new, "--yes").exception is None
+        config.write_text(config.read_text().replace(f'chain_id = "{old}"', f'chain_id = "{new}"'))
+        if new.startswith("hub"):
+            height = "70" if new == "hub" else "900"
+            burnt = cmkms("recover", "--home", str(home), "--min-height", height, "--yes-height", height)
+            assert burnt.returncode == 0, burnt.stderr
+    kept = sorted(path.name for path in (home / "priv").glob("priv_validator_state.json.hub*"))
+    assert [name.partition(".json.")[2] for name in kept] == ["hub-2@1", "hub@1", "hub@2"]
+    done = invoke(home, "rename", "--from", "z", "--to", "hub", "--json")
+    assert done.exception is None, done
+    assert json.loads(done.stdout)["to_begins"]["height"] == 70
+
+
+SEVERAL = {
+    "default": "",
+    "configured": 'key_file = "priv/one.key"\nstate_file = "priv/one.json"\n',
+    "the key alone": 'key_file = "priv/one.key"\n',
+    "the state alone": 'state_file = "priv/one.json"\n',
+    "absolute": 'key_file = "HOME/elsewhere/one.key"\nstate_file = "HOME/elsewhere/one.json"\n',
+}
+
+
+def several(home: Path, places: str) -> None:
+    """Two [[chain]] tables in the place of the one chain of a home, which knows both."""
+    config, priv = home / "config.toml", home / "priv"
+    left = [one for one in config.read_text().splitlines() if not one.startswith(("chain_id", "validator_addr"))]
+    tables = [
+        f'[[chain]]\nid = "{chain}"\nvalidator_addr = ["tcp://127.0.0.1:{port}"]\n{more}'
+        for port, (chain, more) in enumerate({"hub": places.replace("HOME", str(home)), "zone": ""}.items(), 1)
+    ]
+    config.write_text("\n".join([*left, *tables]))
+    key, state = (priv / f"priv_validator_{what}.json" for what in ("key", "state"))
+    for chain in load_settings(home, Flags()).chains:
+        for path, old in ((chain.key_file, key), (chain.state_file, state)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(old.read_bytes())
+            path.chmod(0o600)
+    key.unlink()
+    state.unlink()
+    heights = ("--min-height", "hub=50", "--min-height", "zone=70")
+    done = cmkms("recover", "--home", str(home), *heights, *(one.replace("min", "yes") for one in heights))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("places", SEVERAL.values(), ids=SEVERAL)
+def test_with_what_the_rename_says_the_home_starts_wherever_its_files_are(home: Path, places: str) -> None:
+    several(home, places)
+    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", "--yes")
+    assert done.exception is None, done
+    (said,) = re.findall(r"^Then: set (.*) in the \[\[chain\]\] table of hub in ", done.output, flags=re.M)
+    lines = said.replace(", ", "\n")
+    assert set(tomllib.loads(lines)) == {"id"} | {name for name in ("key_file", "state_file") if name not in places}, (
+        "nothing is to be set that need not be"
+    )
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('id = "hub"', lines))
+    opened = open_node(files_of(load_settings(home, Flags())), CORE)
+    try:
+        at = {opened.store.rows[row].chain_id: opened.store.mark(row).hrs.height for row in opened.rows}
+        assert at == {"hub-2": 0, "zone": 70}
+        assert "hub" in [row.chain_id for row in opened.store.rows], "what was signed under it is kept"
+    finally:
+        opened.store.close()
+
+
+LEFT: dict[str, Callable[[Path], object]] = {
+    "burnt": lambda path: None,
+    "not JSON": lambda path: path.write_text("{"),
+    "empty": lambda path: path.write_text(""),
+    "missing": lambda path: path.unlink(),
+    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "signed": lambda path: state_file.save(path, signed_by(path.parents[1], 95)),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_an_id_that_was_changed_without_a_rename_does_not_start_whatever_its_state_file_is(
+    home: Path, left: str
+) -> None:
+    """The store knows the key under the old id only, and the file does not say whose it is."""
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    LEFT[left](state)
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    files = files_of(load_settings(home, Flags()))
+    before = files.store_path.read_bytes()
+    with pytest.raises(StateError) as caught:
+        open_node(files, CORE)
+    told = cmkms("doctor", "--home", str(home))
+    if left in ("signed", "a directory"):
+        assert ("is of the chain 'testnet-1'" if left == "signed" else "it is no regular file") in str(caught.value)
+    else:
+        cure = "where testnet-1 goes on as b: `cmkms chain rename --from testnet-1 --to b --yes`"
+        assert "knows this key under testnet-1, and not under b" in str(caught.value)
+        assert cure in str(caught.value)
+        assert cure in told.stdout
+    assert "is new to this node's store" not in told.stdout
+    assert files.store_path.read_bytes() == before
+    if left == "burnt":
+        assert invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes").exception is None
+        opened = open_node(files, CORE)
+        assert opened.store.mark(opened.rows[0]).hrs.height == 0
+        opened.store.close()
+
+
+def test_a_burnt_state_file_of_another_chain_is_taken_on_the_operators_word(home: Path) -> None:
+    """It was there before the node knew of that chain, whose key is the same."""
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    text, removed = re.subn(r"^peer = .*?\]$", "", config.read_text(), flags=re.M | re.S)
+    assert removed == 1
+    config.write_text(text.replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    state.write_text('{"height":"7","round":0,"step":3}')
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.write_header(replace(store.header, members=("node0",)))
+    store.close()
+    files = files_of(load_settings(home, Flags()))
+    with pytest.raises(StateError, match=f"that file its own: `cmkms state import {state}`"):
+        open_node(files, CORE)
+    done = cmkms("state", "import", "--home", str(home), str(state))
+    assert done.returncode == 0, done.stderr
+    opened = open_node(files, CORE)
+    assert opened.store.mark(opened.rows[0]).hrs == HRS(7, 0, 3)
+    opened.store.close()
+
+
+def test_a_table_whose_id_was_changed_first_is_told_where_its_files_are(home: Path) -> None:
+    several(home, "")
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('id = "hub"', 'id = "hub-2"'))
+    said = refusal(invoke(home, "rename", "--from", "hub", "--to", "hub-2", "--yes"), ConfigError)
+    lines = 'key_file = "priv/hub/priv_validator_key.json", state_file = "priv/hub/priv_validator_state.json"'
+    assert f"cure: {lines} in its [[chain]] table, then the same again" in said
+    config.write_text(config.read_text().replace('id = "hub-2"', 'id = "hub-2"\n' + lines.replace(", ", "\n")))
+    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", "--yes", "--json")
+    assert done.exception is None, done
+    assert json.loads(done.stdout)["set"] == {"id": "hub-2"}
+    open_node(files_of(load_settings(home, Flags())), CORE).store.close()
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["peers in config.toml", "peers given to start alone"])

@@ -1,0 +1,60 @@
+"""The state files that `cmkms chain rename` keeps of the ids that a home signed for before.
+
+    priv_validator_state.json.hub@1      the first that was kept of `hub`, beside the state file
+    priv_validator_state.json.hub-2@1    of `hub-2`
+    priv_validator_state.json.a%2Fb@1    of `a/b`
+
+Whatever stands between the last dot and the @ is the id, with everything that is no letter, digit,
+dash or underscore written as %XX: no two ids, and no two state files, share a name. Older versions
+wrote priv_validator_state.hub.json and priv_validator_state.hub-2.json, where the latter is the
+second of `hub` or the first of `hub-2`, and one `_` stood for many characters: such a file is read
+for every id that it may be of, unless its sign bytes name another one.
+"""
+
+import contextlib
+import itertools
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import quote
+
+from cometkms.errors import StateError, cure_of_file, os_words
+from cometkms.model import Watermark
+from cometkms.store import state_file
+from cometkms.store.state_file import OfAnotherChainError, Parse
+
+
+def name_to_keep(path: Path, chain_id: str) -> Path:
+    """Where the state file goes when that id is left: a name that is not taken."""
+    names = (path.with_name(f"{_stem(path, chain_id)}@{number}") for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]) -> list[tuple[Watermark, Path]]:
+    """Everything that was kept of an id, also where one of several was moved away since.
+
+    `in_use`: the state files of this home's chains, of which none was kept. Raises: StateError
+    where one cannot be read: what it says is not known.
+    """
+    kept = re.compile(re.escape(_stem(path, chain_id)) + r"@[0-9]+")
+    older = re.compile(re.escape(_older_stem(path, chain_id)) + r"(-[0-9]+)?\.json")
+    try:
+        beside = sorted(path.parent.iterdir())
+    except OSError as error:
+        cure = cure_of_file(error, "run this as the node's user")
+        raise StateError(f"{path.parent} cannot be read: {os_words(error)}", cure=cure) from error
+    found = [(state_file.load(one, chain_id, parse), one) for one in beside if kept.fullmatch(one.name)]
+    for one in beside:
+        if older.fullmatch(one.name) and one not in in_use:
+            with contextlib.suppress(OfAnotherChainError):
+                found.append((state_file.load(one, chain_id, parse), one))
+    return found
+
+
+def _stem(path: Path, chain_id: str) -> str:
+    return f"{path.name}.{quote(chain_id, safe='').replace('.', '%2E').replace('~', '%7E')}"
+
+
+def _older_stem(path: Path, chain_id: str) -> str:
+    return f"{path.stem}.{re.sub(r'[^A-Za-z0-9._-]', '_', chain_id)}"
