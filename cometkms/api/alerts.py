@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cometkms.api.cures import OF_PEERS, OF_REFUSALS
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer
 from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import ChainStatus, Status
 from cometkms.board.sections import AlertReport, ChildState, LinkState, MemberState, RefusalReport
@@ -35,6 +35,8 @@ _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
 AGENT_PREFIX: Final = "agent:"  # of an address that is an agent's name
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
+# what is told of a member that may simply be down: the alerts of all say to start it
+_STARTED: Final = frozenset({PeerCode.DOWN, PeerCode.NOT_DIALLED})
 # not OLDER_REASONS: a validator that replays its log asks so
 _CONFLICTS: Final = frozenset({"conflict", "burnt"})
 _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
@@ -307,7 +309,7 @@ def _sealed(status: Status) -> Iterator[Held]:
 def _leadership(status: Status) -> Iterator[Held]:
     members = status.get("members", [])
     if absence := status["situation"]["absence"]:
-        yield Held("no_leader", "", absence, _cure_of_absence(members))
+        yield Held("no_leader", "", absence, _cure_of_absence(members, status["node"]["id"]))
     if len(members) <= 1:
         return
     quorum = quorum_of(len(members))
@@ -347,12 +349,12 @@ def _strict_waits(status: Status) -> Iterator[Held]:
         yield Held("strict_wait", starting, words)
 
 
-def _cure_of_absence(members: Sequence[Mapping[str, object]]) -> str:
+def _cure_of_absence(members: Sequence[Mapping[str, object]], me: str) -> str:
     """Return the cure of the first member that is away for a reason with a cure of its own."""
     for member in members:
         code = _code(member)
-        if not member.get("connected") and code in OF_PEERS and code is not PeerCode.DOWN:
-            return f"{OF_PEERS[code].replace('{subject}', str(member.get('id')))}; then {RULES['no_leader'].cure}"
+        if not member.get("connected") and code in OF_PEERS and code not in _STARTED:
+            return f"{cure_of_peer(code, str(member.get('id')), me)}; then {RULES['no_leader'].cure}"
     return ""
 
 
@@ -395,7 +397,7 @@ def _members(status: Status) -> Iterator[Held]:
         if code is PeerCode.DUPLICATE:
             yield _duplicate(status, member, error)
         if not member.get("connected"):
-            cure = OF_PEERS.get(code, "").replace("{subject}", name)
+            cure = cure_of_peer(code, name, status["node"]["id"])
             yield Held("peer_away", name, f"{name} is not connected{f': {error}' if error else ''}", cure)
             if code in CONFIGURED:
                 yield Held("config_differs", name, f"{name} refuses, or is refused: {error}", cure)

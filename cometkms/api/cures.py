@@ -67,7 +67,18 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.DOWN: "on the machine of {subject}: `systemctl status cmkms`, `cmkms start` if it is down; if it runs, compare its `raft_addr` with `peer` here",
     PeerCode.UNREACHABLE: "is the machine of {subject} up? If so, the network and the firewalls between: the port of its `raft_addr` must be open from here",
     PeerCode.UNRESOLVED: "correct the name of {subject} in `peer`, or the DNS that this machine asks; an address needs neither",
+    PeerCode.NOT_DIALLED: "on the machine of {subject}: `systemctl status cmkms`, `cmkms start` if it is down; if it runs, this node's address in its "
+    "`peer` must be this machine's, no other machine may run as this node, and the port of `raft_addr` must be open from there",
     PeerCode.HANDSHAKE: _LOSES + _LOSES_MORE,
     PeerCode.NOT_ACKNOWLEDGED: _LOSES + _LOSES_MORE,
     PeerCode.CLOSED_EARLY: "its log says why it closes: `cmkms doctor` there; another `peer` list, another key, or a node that is just starting",
 }
+
+
+def cure_of_peer(code: PeerCode, name: str, me: str, *, connected: bool = False) -> str:
+    """What to do about the member `name`; "" where only its alert's general cure fits.
+
+    Where a second process with one id keeps the two apart, the id is this node's own, `me`.
+    """
+    subject = me if code is PeerCode.DUPLICATE and not connected else name
+    return OF_PEERS.get(code, "").replace("{subject}", subject)

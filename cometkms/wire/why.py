@@ -30,6 +30,7 @@ class PeerCode(StrEnum):
     DOWN = "down"  # its machine answers, and nothing listens there
     UNREACHABLE = "unreachable"  # nothing answers at its address
     UNRESOLVED = "unresolved"  # its name leads nowhere
+    NOT_DIALLED = "not_dialled"  # of the two it is the one that dials, and it has not come
     HANDSHAKE = "handshake"  # it takes the connection, and what follows does not come through
     CLOSED_EARLY = "closed_early"  # it closed the connection before it said who it is
     # the connection was there

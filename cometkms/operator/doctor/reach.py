@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cometkms.address import Address
-from cometkms.api.cures import OF_PEERS
+from cometkms.api.cures import cure_of_peer
 from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
 from cometkms.errors import os_words
@@ -117,13 +117,15 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
     trip, state and digest.
     """
     found = []
-    for member in document.get("members", []):
+    members = document.get("members", [])
+    me = next((str(one.get("id")) for one in members if one.get("self")), "this node")
+    for member in members:
         name = member.get("id")
         if member.get("self"):
             continue
         error = str(member.get("error") or "")
         code = next((one for one in PeerCode if one.value == member.get("error_code")), PeerCode.OTHER)
-        cure = OF_PEERS.get(code, "").replace("{subject}", str(name))
+        cure = cure_of_peer(code, str(name), me, connected=bool(member.get("connected")))
         if code is PeerCode.DUPLICATE and member.get("connected"):
             found.append(fail(PEERS, f"a second node with the id {name} was turned away: {error}", cure))
         if member.get("connected") and member.get("state") == MemberState.COMPLETE:

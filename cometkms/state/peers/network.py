@@ -29,7 +29,7 @@ from cometkms.state.peers.link import PeerLink
 from cometkms.state.peers.port import PeerPort
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
-from cometkms.wire.why import Why, code_of
+from cometkms.wire.why import PeerCode, Why, code_of
 
 _REDIAL_SOON_S: Final = 0.01  # after an established connection was closed
 
@@ -146,7 +146,9 @@ class PeerNetwork:
         self._make_lane = make_lane
         self._me = me
         self._identity = identity
-        self._peers = {peer.id: _Peer(peer) for peer in peers}
+        # of two members the one with the larger id dials
+        not_dialled = Why(PeerCode.NOT_DIALLED, f"it dials this node, and has not come to {listen} yet")
+        self._peers = {peer.id: _Peer(peer, last_error="" if me > peer.id else not_dialled) for peer in peers}
         self._events = events
         self._log = log
         self._loop = asyncio.get_running_loop()

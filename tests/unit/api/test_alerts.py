@@ -530,7 +530,8 @@ def test_a_member_that_is_away_has_the_cure_of_its_code_whatever_the_words(code:
     scene.wait(8)
     assert ("config_differs" in [one["name"] for one in scene.alerts.current()]) == (code in CONFIGURED)
     general = RULES["peer_away"].cure.replace("{subject}", "node1")
-    assert cure_of(scene, "peer_away") == OF_PEERS.get(code, general).replace("{subject}", "node1")
+    whose = "node0" if code is PeerCode.DUPLICATE else "node1"  # what keeps this node out is a copy of its own home
+    assert cure_of(scene, "peer_away") == OF_PEERS.get(code, general).replace("{subject}", whose)
     assert ("duplicate_id" in [one["name"] for one in scene.alerts.current()]) == (code is PeerCode.DUPLICATE)
 
 
@@ -546,6 +547,10 @@ def test_a_node_that_is_not_let_in_because_its_id_is_taken_is_told_that_it_is_th
     hear(scene, "refused by node1: two processes with the id 'node0'", "duplicate")
     scene.wait(2)
     assert "another node with the id of this one, node0, is there already" in scene.what("duplicate_id")
+    scene.state.update(leader_id="", is_leader=False)
+    scene.wait(8)
+    for name in ("peer_away", "no_leader"):
+        assert "two nodes have the id node0:" in cure_of(scene, name)
 
 
 def test_one_refusal_or_some_within_a_moment_are_no_failure() -> None:

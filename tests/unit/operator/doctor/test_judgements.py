@@ -301,6 +301,13 @@ def test_a_running_nodes_members(member: dict[str, Any], level: str, words: str)
     assert words in told[0].words
 
 
+@pytest.mark.parametrize(("connected", "whose"), [(False, "a"), (True, "b")])
+def test_the_id_that_a_second_process_has_is_the_one_of_who_is_turned_away(connected: bool, whose: str) -> None:
+    other = {"id": "b", "connected": connected, "error": "two processes with the id", "error_code": "duplicate"}
+    told = reach.judge_members({"members": [{"id": "a", "self": True}, other]})
+    assert f"two nodes have the id {whose}:" in told[0].cure
+
+
 def test_validators_are_the_leaders_matter() -> None:
     chains = [
         {

@@ -68,3 +68,22 @@ def test_a_member_that_opens_one_connection_after_the_other_keeps_a_few(core: Co
         await a.network.stop()
 
     run(work)
+
+
+def test_the_one_of_two_that_waits_for_the_other_says_so_until_it_comes(core: Core) -> None:
+    async def work() -> None:
+        a, b = pair()
+        a.open(core, b)
+        told = a.network.document()[0]
+        assert (told["error_code"], told["last_error"]) == (
+            "not_dialled",
+            f"it dials this node, and has not come to 127.0.0.1:{a.port} yet",
+        )
+        b.open(core, a)
+        assert b.network.document()[0]["last_error"] == ""
+        await until(lambda: a.network.connected() and b.network.connected())
+        assert a.network.document()[0]["last_error"] == ""
+        for end in (a, b):
+            await end.network.stop()
+
+    run(work)
