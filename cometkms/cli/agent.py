@@ -3,11 +3,11 @@
 import click
 
 from cometkms.cli.agent_run import run_agent
-from cometkms.cli.options import chosen_home, home_option
+from cometkms.cli.options import CommandGroup, chosen_home, home_option
 from cometkms.cli.output import say, show_json
 
 
-@click.group("agent", invoke_without_command=True)
+@click.group("agent", cls=CommandGroup, invoke_without_command=True)
 @home_option
 @click.pass_context
 def command(context: click.Context, home: str | None) -> int | None:  # noqa: ARG001

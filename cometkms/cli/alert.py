@@ -7,7 +7,7 @@ import time
 import click
 
 from cometkms.address import Address
-from cometkms.cli.options import home_option, load_home
+from cometkms.cli.options import CommandGroup, home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.config.load import unknown_variables
 from cometkms.config.webhook import WebhookUrl
@@ -17,7 +17,7 @@ from cometkms.webhook.message import trial_body
 from cometkms.webhook.post import Answer, load_authorities, post
 
 
-@click.group("alert")
+@click.group("alert", cls=CommandGroup)
 def command() -> None:
     """Sending alerts to a webhook. Which are raised now: `cmkms status`."""
 

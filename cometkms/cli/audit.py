@@ -11,7 +11,7 @@ import click
 
 from cometkms.audit.files import Report, directory_of, files_in, lines_of, verify
 from cometkms.audit.lines import DECISIONS, NO_HASH, OF_BYTES, Line
-from cometkms.cli.options import home_option, load_home, one_of
+from cometkms.cli.options import CommandGroup, home_option, load_home, one_of
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.errors import said
@@ -32,7 +32,7 @@ def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-@click.group("audit", epilog=_EXIT_CODES)
+@click.group("audit", cls=CommandGroup, epilog=_EXIT_CODES)
 def command() -> None:
     """What was signed, refused and not answered, and whether the record of it is whole.
 
@@ -119,12 +119,12 @@ def show(
     """
     found = _chosen(directory, node_id)
     wanted = _filter(height, chain, outcome)
-    try:
-        lines: Iterator[Line] | deque[Line] = _lines(found, height, wanted)
-        for line in lines if tail is None else deque(lines, tail):
-            click.echo(json.dumps(dict(line.fields), separators=(",", ":")) if as_json else _row(line))
-    except OSError as error:
-        raise click.UsageError(f"{error.filename or found} cannot be read: {said(error)}") from error
+    lines: Iterator[Line] | deque[Line] = _lines(found, height, wanted)
+    line = None
+    for line in lines if tail is None else deque(lines, tail):
+        click.echo(json.dumps(dict(line.fields), separators=(",", ":")) if as_json else _row(line))
+    if line is None:
+        say(f"nothing of the kind is in {found}", err=True)
 
 
 def _chosen(directory: Path | None, node_id: str | None) -> Path:
@@ -136,7 +136,8 @@ def _chosen(directory: Path | None, node_id: str | None) -> Path:
             return directory
         raise click.UsageError(f"{directory} holds no file of an audit log")
     except OSError as error:
-        raise click.UsageError(f"{directory}: {said(error)}; there is no audit log") from error
+        known = "; there is no audit log" if isinstance(error, FileNotFoundError) else ""
+        raise click.UsageError(f"{directory}: {said(error)}{known}") from error
 
 
 def _filter(height: int | None, chain: str | None, outcome: str | None) -> Callable[[Line], bool]:
@@ -152,12 +153,14 @@ def _filter(height: int | None, chain: str | None, outcome: str | None) -> Calla
 
 
 def _lines(directory: Path, height: int | None, wanted: Callable[[Line], bool]) -> Iterator[Line]:
+    """Raises: click.UsageError where they cannot be read."""
     # cheaper than to parse all of them
     needle = b"" if height is None else b'"height":%d,' % height
-    for path in files_in(directory):
-        for line in lines_of(path, lambda text: needle in text):
-            if wanted(line):
-                yield line
+    try:
+        for path in files_in(directory):
+            yield from filter(wanted, lines_of(path, lambda text: needle in text))
+    except OSError as error:
+        raise click.UsageError(f"{error.filename or directory} cannot be read: {said(error)}") from error
 
 
 def _row(line: Line) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cometkms.cli.moving import refuse_running_members
-from cometkms.cli.options import demand_height, home_option, json_option, load_home, one_chain
+from cometkms.cli.options import CommandGroup, demand_height, home_option, json_option, load_home, one_chain
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
@@ -38,7 +38,7 @@ from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 
 
-@click.group("chain")
+@click.group("chain", cls=CommandGroup)
 def command() -> None:
     """A chain that goes on under another id, is far above the last signature, or must
     be begun anew.

@@ -8,7 +8,7 @@ import click
 
 from cometkms import __version__
 from cometkms.cli.loading import loading
-from cometkms.cli.options import EXIT_CODES, home_option
+from cometkms.cli.options import EXIT_CODES, CommandGroup, home_option
 from cometkms.cli.output import say_error
 from cometkms.errors import INTERNAL_EXIT, CometKMSError, disk_failure, place_of, said
 
@@ -44,7 +44,7 @@ _MODULES: Final = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """Imports a command's module when the command is asked for: what `cmkms status` needs is there
     in a third of the time.
     """

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cometkms.cli.options import UNSET_CHAIN, existing_home, home_option, load_home
+from cometkms.cli.options import UNSET_CHAIN, CommandGroup, existing_home, home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
@@ -20,7 +20,7 @@ from cometkms.keys.validator_key import address_of
 from cometkms.store.node_store import read_epoch
 
 
-@click.group("config")
+@click.group("config", cls=CommandGroup)
 def command() -> None:
     """What this node's settings come to."""
 

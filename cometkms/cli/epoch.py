@@ -9,6 +9,7 @@ import click
 
 from cometkms.board.sections import MemberState
 from cometkms.cli.options import (
+    CommandGroup,
     F,
     burn_options,
     chosen_home,
@@ -53,7 +54,7 @@ def seal_options(whose: str) -> Callable[[F], F]:
     return decorate
 
 
-@click.group("epoch")
+@click.group("epoch", cls=CommandGroup)
 def command() -> None:
     """Change the members of a cluster.
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.options import (
+    CommandGroup,
     chain_option,
     chosen_home,
     home_option,
@@ -52,7 +53,7 @@ _MIB: Final = 1 << 20
 _PREFIX: Final = "cosmosvalcons"
 
 
-@click.group("keys")
+@click.group("keys", cls=CommandGroup)
 def command() -> None:
     """Show, make, import, encrypt or decrypt a validator key. The secret is never shown."""
 

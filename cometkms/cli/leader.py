@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from cometkms.board.sections import MemberState
-from cometkms.cli.options import home_option, other_ids
+from cometkms.cli.options import CommandGroup, home_option, other_ids
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.state.favourite import standing_of
 
 
-@click.group("leader")
+@click.group("leader", cls=CommandGroup)
 def command() -> None:
     """Who signs, and handing that over. The node of this home must be running."""
 

@@ -24,7 +24,16 @@ from typing import Any, Final
 import click
 
 from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_document, seal_here
-from cometkms.cli.options import F, burn_options, chosen_home, home_option, json_option, load_home, must_confirm
+from cometkms.cli.options import (
+    CommandGroup,
+    F,
+    burn_options,
+    chosen_home,
+    home_option,
+    json_option,
+    load_home,
+    must_confirm,
+)
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
@@ -151,7 +160,7 @@ class _Here:
         return bool(following) and self.settings.id not in following
 
 
-@click.group("member")
+@click.group("member", cls=CommandGroup)
 def command() -> None:
     """Add, remove or replace members of a cluster: the same command on every machine, again until
     it says that it is done there.

@@ -33,6 +33,22 @@ _HOME_KEY: Final = "cometkms.home"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class CommandGroup(click.Group):
+    """Names the command that was meant, as click does of options."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names. Raises: click.UsageError where there is none."""
+        import difflib  # here: who types what there is does not pay for it
+
+        known = self.list_commands(ctx)
+        close = difflib.get_close_matches(args[0], known, 1) if args[0] not in known else []
+        if close and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
 def _keep_home(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None:
         context.meta[_HOME_KEY] = value
@@ -253,4 +269,5 @@ def one_chain(settings: "Settings", chain_id: str | None) -> "Chain":
     if len(found) == 1:
         return found[0]
     known = ", ".join(chain.id for chain in settings.chains)
-    raise ConfigError(f"which chain? this home has {known}", cure="--chain-id ID")
+    what = "which chain?" if chain_id is None else f"{chain_id!r} is no chain of this home;"
+    raise ConfigError(f"{what} this home has {known}", cure="--chain-id ID")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cometkms.cli.moving import refuse_running_members
-from cometkms.cli.options import chain_option, chosen_home, home_option, json_option, load_home, one_chain
+from cometkms.cli.options import CommandGroup, chain_option, chosen_home, home_option, json_option, load_home, one_chain
 from cometkms.cli.output import show_json
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
@@ -26,7 +26,7 @@ def files_of(settings: Settings) -> NodeFiles:
     return NodeFiles.at(settings.home, settings.id, chains, tuple(peer.id for peer in settings.peers))
 
 
-@click.group("state")
+@click.group("state", cls=CommandGroup)
 def command() -> None:
     """Show, import or export the watermark: the last height, round and step promised or signed."""
 

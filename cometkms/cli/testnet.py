@@ -302,6 +302,7 @@ def _write(
             peers=peers if len(nodes) > 1 else (),
             agent_addr=node.agent_addr,
             agents=agents,
+            option="--dir",
         )
         write_material(home / "priv" / KEY_NAME, material.key)
         state_file.save(home / "priv" / STATE_NAME, material.mark)

@@ -15,10 +15,10 @@ from cometkms.limits import MEMBER_IDS_MAX_BYTES, MEMBERS_MAX
 DEFAULT_RAFT_ADDR: Final = "127.0.0.1:9430"
 
 
-def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list[ConfigError]:
+def check_cluster(settings: Settings, peers_where: str, raft_where: str | None) -> list[ConfigError]:
     """What is wrong with the peer list; [] when nothing is, or there is none.
 
-    `…_where`: where the setting stands.
+    `…_where`: where the setting stands; None: raft_addr is wrong, which was told.
     """
     if not settings.peers:
         return []
@@ -42,7 +42,11 @@ def check_cluster(settings: Settings, peers_where: str, raft_where: str) -> list
             for one in own
             if one != settings.raft_published
         ]
-    elif len(own) == 1 and (unreachable := _unreachable(own[0], settings.raft_addr, raft_where)):
+    elif (
+        len(own) == 1
+        and raft_where is not None
+        and (unreachable := _unreachable(own[0], settings.raft_addr, raft_where))
+    ):
         problems.append(unreachable.at(peers_where))
     return problems
 

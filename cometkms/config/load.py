@@ -101,9 +101,10 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
     except FileNotFoundError:
         return {}, []
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {os_words(error)}", cure="the file itself, readable for this user"
-        ) from error
+        cure = "the file itself, readable for this user"
+        if isinstance(error, PermissionError):
+            cure = "run this as the node's user, or make the file readable for this one"
+        raise ConfigError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(
             f"{path} has more than {CONFIG_MAX_BYTES} bytes", cure="the settings alone, without what is not theirs"
@@ -387,7 +388,9 @@ def load_settings(
         sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
     # else what is wrong with them was told already
     if len(settings.peers) == len(peers) and not sources.partial:
-        sources.problems += check_cluster(settings, peers_where, raft_where)
+        sources.problems += check_cluster(
+            settings, peers_where, raft_where if settings.raft_addr is not fallback else None
+        )
         own = (
             ("raft_addr", settings.raft_addr, raft_where),
             ("http_addr", settings.http_addr, http_where),

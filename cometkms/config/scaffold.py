@@ -135,8 +135,12 @@ def init_home(
     peers: tuple[str, ...] = (),
     agent_addr: str = "",
     agents: tuple[str, ...] = (),
+    option: str = "--home",
 ) -> Scaffolded:
-    """config.toml, data/ and priv/. Raises: ConfigError if they cannot be made."""
+    """config.toml, data/ and priv/. `option`: which one says where, in the words of a failure.
+
+    Raises: ConfigError if they cannot be made.
+    """
     result = Scaffolded()
     try:
         for directory, mode in ((home, 0o755), (home / "data", 0o700), (home / "priv", 0o700)):
@@ -165,7 +169,7 @@ def init_home(
         name = str(error.filename or "")
         raise ConfigError(
             f"{home if name == home.name else home / name} cannot be made: {os_words(error)}",
-            cure="choose a directory you can write with --home",
+            cure=f"choose a directory you can write with {option}",
         ) from error
     return result
 

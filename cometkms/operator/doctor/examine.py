@@ -123,6 +123,9 @@ def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
 def _node(patient: Patient) -> list[Finding]:
     if patient.node is None:
         if is_locked(patient.home):
+            if not os.access(patient.home / "data", os.X_OK):
+                words = "a node runs in this home, and this user may not ask it: its data/ is another user's"
+                return [fail("node", words, "run the doctor as the node's user")]
             return [
                 fail(
                     "node",

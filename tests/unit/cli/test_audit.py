@@ -1,12 +1,16 @@
 """`cmkms audit`: what it prints, what it exits with, and what it makes of a hostile log."""
 
+import errno
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from cometkms.audit.files import directory_of, files_in
 from cometkms.model import Decision, Outcome, Reason
+from tests.e2e.node import cmkms as in_a_process
 from tests.unit.audit.logs import BEGAN, CHAINS, refused, signed, written
 from tests.unit.cli.inside import cmkms
 
@@ -123,3 +127,31 @@ def test_bad_input_is_told_and_exits_with_2(
     assert (code, lines) == (2, [])
     assert words in stderr
     assert "Traceback" not in stderr
+
+
+def test_a_filter_that_nothing_passes_says_so(home: Path) -> None:
+    """A chain's name with a slip is not taken for a chain of which nothing was asked."""
+    for more in ((), ("--json",), ("--tail", "3")):
+        code, lines, said = audit(home, "show", "--chain", "no-such-chain", *more)
+        assert (code, lines, said) == (0, [], f"nothing of the kind is in {directory_of(home, 'node0')}\n")
+    assert audit(home, "show", "--height", "1")[2] == ""
+
+
+def test_a_log_that_cannot_be_read_is_not_said_not_to_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_: Path) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert audit(home, "show", "--dir", str(home / "none"))[2].endswith("; there is no audit log\n")
+    monkeypatch.setattr("cometkms.cli.audit.files_in", closed)
+    assert audit(home, "show")[2].endswith("permission denied\n")
+
+
+def test_who_reads_no_more_is_no_log_that_cannot_be_read(home: Path) -> None:
+    """As in `cmkms audit show | head`."""
+    gone, output = os.pipe()
+    os.close(gone)
+    with os.fdopen(output, "wb") as pipe:
+        shown = in_a_process(
+            "audit", "show", "--home", str(home), capture_output=False, stdout=pipe, stderr=subprocess.PIPE
+        )
+    assert shown.stderr == ""

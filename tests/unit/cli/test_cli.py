@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from cometkms.cli.commands import cli
+from cometkms.cli.options import CommandGroup
 from cometkms.errors import ConfigError
 from tests.e2e.node import cmkms, environment
 
@@ -175,7 +177,10 @@ def test_a_home_of_several_chains_is_asked_which(home: Path) -> None:
         (["recover", "--min-height", "0"], 2, "is no height: a whole number from 1"),
         (["status", "--http-addr", "127.0.0.1:1"], 1, "no node answers"),
         (["state", "import", "/no/such/file"], 5, "is missing"),
-        (["keys", "show", "--chain-id", "other"], 3, "which chain"),
+        (["keys", "show", "--chain-id", "other"], 3, "'other' is no chain of this home; this home has "),
+        (["statsu"], 2, "No such command 'statsu'. Did you mean 'status'?"),
+        (["leader", "shwo"], 2, "No such command 'shwo'. Did you mean 'show'?"),
+        (["keys", "frobnicate"], 2, "No such command 'frobnicate'.\n"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_changes_nothing(
@@ -187,6 +192,23 @@ def test_bad_input_is_one_clear_error_and_changes_nothing(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert tree(home) == before
+
+
+def test_an_address_that_is_none_is_told_once_and_not_as_a_port_that_differs(home: Path) -> None:
+    started = cmkms("start", "--home", str(home), "--raft-addr", "nonsense", "--id", "a", "--peer", "a=h:1")
+    assert started.returncode == 3
+    assert started.stderr.startswith("Error: --raft-addr: 'nonsense' is no address")
+    assert started.stderr.count("\n") == 1, started.stderr
+
+
+def test_every_group_of_commands_names_the_one_that_was_meant() -> None:
+    groups: dict[str, click.Group] = {"": cli}
+    for name in cli.list_commands(click.Context(cli)):
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            groups[name] = command
+    assert len(groups) > 9
+    assert [name for name, group in groups.items() if not isinstance(group, CommandGroup)] == []
 
 
 def test_an_output_that_takes_nothing_is_not_taken_for_the_nodes_disk(home: Path) -> None:

@@ -474,6 +474,16 @@ def test_a_node_that_answers_oddly_is_no_reason_to_crash(answer: dict[str, Any],
         node.close()
 
 
+def test_a_node_that_this_user_may_not_ask_is_not_to_be_stopped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cometkms.store.lock import locked_home
+
+    monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (home.path / "data", os.X_OK))
+    with locked_home(home.path):
+        (found,) = [one for one in doctor(home) if one["area"] == "node"]
+    assert "this user may not ask it" in found["words"]
+    assert found["cure"] == "run the doctor as the node's user"
+
+
 def test_a_home_that_is_held_by_a_silent_node_is_told(home: Home) -> None:
     from cometkms.store.lock import locked_home
 

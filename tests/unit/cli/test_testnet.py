@@ -189,3 +189,9 @@ def test_a_directory_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
 def test_an_even_number_is_made_with_a_note(tmp_path: Path) -> None:
     done = cmkms("testnet", "--nodes", "2", "--dir", str(tmp_path / "net"))
     assert (done.returncode, "no more losses than 1" in done.stderr) == (0, True)
+
+
+def test_where_nothing_can_be_made_the_option_of_this_command_is_the_cure() -> None:
+    done = cmkms("testnet", "--dir", "/proc/none", "--chain-id", "c")
+    assert done.returncode == 3
+    assert done.stderr.endswith("cure: choose a directory you can write with --dir\n"), done.stderr

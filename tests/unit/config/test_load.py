@@ -1,5 +1,6 @@
 """Settings: precedence, every bad value, [[chain]] tables, scaffold."""
 
+import errno
 import itertools
 from pathlib import Path
 
@@ -545,3 +546,16 @@ def test_an_agent_has_one_name_and_one_key_over_all_chains(tmp_path: Path) -> No
         text = 'agent_addr = ":9440"\n' + table.format("c", *first) + table.format("d", *second)
         with pytest.raises(ConfigError, match=words):
             load_settings(home_with(tmp_path, text), Flags(), {})
+
+
+def test_a_file_of_another_user_s_is_not_to_be_mended_but_read_by_that_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("cometkms.config.load.read_file", closed)
+    with pytest.raises(
+        ConfigError, match=r"permission denied; cure: run this as the node's user, or make the file readable"
+    ):
+        load_settings(tmp_path, Flags(), {})
