@@ -284,6 +284,20 @@ def test_every_document_is_in_the_index() -> None:
     assert not missing, missing
 
 
+def test_how_fast_it_is_said_to_be_is_what_was_measured() -> None:
+    """README's and the FAQ's figures are those of one run: p50, and how many times its floor's."""
+    rows = (ROOT / "docs" / "PERFORMANCE.md").read_text().split("## A run", 1)[1]
+    for name, document in (("README.md", "README.md"), ("FAQ.md", "docs/FAQ.md")):
+        said = " ".join((ROOT / document).read_text().split())
+        for what in ("one node", "three nodes"):
+            row = re.search(
+                rf"\| \*\*{what}, tcp\*\* \| \*\*(\d+)\*\* .*\| \*\*([\d.]+)\*\* \| \*\*[\d.]+\*\* \|", rows
+            )
+            assert row is not None, what
+            assert f" {int(row[1]) / 1000:.2f} ms" in said, (name, what)
+            assert re.search(rf" {row[2]} (?:times|and [\d.]+ times)", said), (name, what)
+
+
 def claims_of(text: str) -> Iterator[str]:
     """The rows of the threat model that say what somebody cannot do, or what happens to a mistake."""
     header: list[str] = []
