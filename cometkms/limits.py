@@ -170,8 +170,10 @@ SIGNER_BELIEVED_S: Final = 0.2
 HAND_OVER_AGAIN_S: Final = 0.5  # a leader that hands over by itself asks again after so long
 UNREACHED_S: Final = 3.0  # a leader without a connected validator; three dials of REDIAL_MAX_S
 UNREACHED_LOOK_S: Final = 1.0  # as often as a busy signer writes its section of the board
-UNREACHED_AGAIN_S: Final = 60.0  # a member that reached no validator is not asked to lead for so long …
-UNREACHED_AGAIN_MAX_S: Final = 600.0  # … doubled each time, up to this
+UNREACHED_AGAIN_S: Final = 20.0  # a member that reached no validator is not asked to lead for so long …
+# … doubled each time, up to this: a handover costs nothing while nothing is signed, and a validator
+# that comes back for another member only is not reached before that one leads
+UNREACHED_AGAIN_MAX_S: Final = 240.0
 LEADER_PRIORITY_MAX: Final = 100
 LEADER_NEAREST: Final = "nearest"  # … or this word: the node whose promises reach a majority soonest
 LEADER_PRIORITY_DEFAULT: Final = 50  # alike on every node: the lead stays where it is

@@ -283,6 +283,22 @@ def test_the_lead_comes_to_the_only_member_that_reaches_the_validator(who: int) 
     assert members.changes == changes
 
 
+@pytest.mark.parametrize(("down_s", "soon_s"), [(15.0, 40.0), (60.0, 90.0), (3600.0, 300.0)])
+@pytest.mark.parametrize("other", [1, 2])
+def test_a_validator_that_comes_back_for_one_other_member_is_found_in_minutes_at_most(
+    down_s: float, soon_s: float, other: int
+) -> None:
+    """No follower tries its port, so only the lead tells: ten minutes without a signature were the
+    price of an hour's outage.
+    """
+    members = Members()
+    members.run(down_s)
+    found = (members.leader + other) % 3
+    members.all[found].reached = True
+    members.run(soon_s)
+    assert members.leader == found
+
+
 def test_a_member_that_reaches_it_only_later_gets_the_lead_later() -> None:
     members = Members()
     members.run(60.0)
