@@ -104,7 +104,12 @@ def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
     def hand(uid: int, gid: int) -> None:
         if directory != Path():
             raise WordedError(errno.EPERM, "its directory cannot be made yet")
-        hand_over(directory, uid, gid)
+        try:
+            hand_over(directory, uid, gid)
+        except OSError as error:
+            if error.filename is not None:
+                error.filename = str(directory_of(settings.home, settings.id) / os.fsdecode(error.filename))
+            raise
 
     keeps = Keeps(
         Whom("cmkms-audit", AUDIT_UID, hand=hand),
