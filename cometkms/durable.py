@@ -461,7 +461,8 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
                 raise
             os.fsync(there)
     except OSError as error:
-        cure = cure_of_file(error, "")
+        denied = f"the node's user must be able to write {path.parent}" if isinstance(error, PermissionError) else ""
+        cure = cure_of_file(error, denied)
         raise StoreFailure(f"{path} could not be written: {os_words(error)}", cure=cure) from error
 
 

@@ -16,6 +16,7 @@ CometKMSError
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
@@ -170,7 +171,22 @@ def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
         return f"put the file itself there, in place of what is there now{which}"
     if isinstance(error, NotADirectoryError):
         return "make the names above it directories: one of them is a file or a link to nowhere"
-    return otherwise
+    return _own_cure(error) or otherwise
+
+
+def _own_cure(error: OSError) -> str:
+    """What helps where a file is this user's own already, and its mode shuts them out: to give it
+    to them is no cure.
+    """
+    path = error.filename
+    if not isinstance(error, PermissionError) or not isinstance(path, str) or not path.startswith("/"):
+        return ""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    mine = status.st_uid == os.geteuid() != 0 and stat.S_ISREG(status.st_mode)
+    return f"chmod u+rw {path}" if mine and status.st_mode & 0o600 != 0o600 else ""
 
 
 def cure_of_secret(error: OSError) -> str:

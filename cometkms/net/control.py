@@ -60,7 +60,9 @@ def listen_control(path: Path) -> socket.socket:
         listener.listen(_CONNECTIONS_MAX)
     except OSError as error:
         listener.close()
-        cure = "move away what is there: the socket is made anew" if os.path.lexists(path) else ""
+        cure = f"the node's user must be able to write {path.parent}" if isinstance(error, PermissionError) else ""
+        if os.path.lexists(path):
+            cure = "move away what is there: the socket is made anew"
         raise BusyError(f"{path} cannot be listened on: {os_words(error)}", cure=cure) from error
     finally:
         os.umask(mask)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.durable import open_directory, open_file
-from cometkms.errors import BusyError, StateError, is_no_file, os_words
+from cometkms.errors import BusyError, StateError, cure_of_file, is_no_file, os_words
 from cometkms.limits import ORPHANS_LOOK_S, ORPHANS_WAIT_S
 
 LOCK_NAME = "cmkms.lock"
@@ -55,7 +55,7 @@ def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
             f"{path} cannot be opened: {os_words(error)}",
             cure="move it away: a lock file is made anew"
             if is_no_file(error)
-            else f"give {home} and what is in it to the user that runs this",
+            else cure_of_file(error, f"give {home} and what is in it to the user that runs this"),
         ) from error
     try:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"

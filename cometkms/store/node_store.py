@@ -426,10 +426,12 @@ def _make_directory(path: Path) -> None:
 
 def check_store_way(path: Path) -> None:
     """Whether a store that is not there is not hidden: behind a link to a disk that is not mounted,
-    say. Raises: StateError.
+    say, or in a directory that this user may not look into. Raises: StateError.
     """
     try:
         check_way(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
     except OSError as error:
         raise StateError(
             f"{error.filename}: {os_words(error)}, so what this node promised cannot be read",

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,19 @@ import pytest
 from cometkms.cli import state
 from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
-from cometkms.errors import BusyError, KeyFileError, StateError
+from cometkms.durable import write_atomically
+from cometkms.errors import BusyError, CometKMSError, KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
 from cometkms.net.control import listen_control
 from cometkms.rules.burnt import Heights
+from cometkms.store.lock import lock_home
 from cometkms.store.node_store import NodeFiles, known_mark, open_node, recover
 from tests.e2e.node import cmkms
+from tests.unit.hardening.child import in_child
 
 STATE = "priv/priv_validator_state.json"
+USER = (1000, 1000) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
 def a_file(path: Path) -> None:
@@ -259,3 +264,75 @@ def test_a_mistyped_path_of_another_signer_s_state_is_no_state_that_is_lost(home
     done = cmkms("state", "export", "--home", str(home), "--out", str(tmp_path / "none" / "x"))
     assert done.returncode == StateError.exit_code, "no disk failed"
     assert "there is no such directory; cure: another --out" in done.stderr
+
+
+@pytest.fixture
+def of_a_user(made: Path) -> Iterator[Path]:
+    """A home of one who is not root, where they can get to it."""
+    above = Path(tempfile.mkdtemp())
+    above.chmod(0o755)
+    home = Path(shutil.copytree(made, above / "home"))
+    if os.geteuid() == 0:
+        for path in (home, *home.rglob("*")):
+            os.chown(path, *USER)
+    yield home
+    (home / "data").chmod(0o700)
+    shutil.rmtree(above)
+
+
+def refused(act: Callable[[], object]) -> list[str]:
+    """What a user who is not root is told, with the cure."""
+
+    def life() -> list[str]:
+        if os.geteuid() == 0:
+            os.setresgid(*[USER[1]] * 3)
+            os.setresuid(*[USER[0]] * 3)
+        try:
+            act()
+        except CometKMSError as error:
+            return [error.what, error.cure]
+        return []
+
+    told: list[str] = in_child(life)
+    return told
+
+
+@pytest.mark.parametrize("name", ["data", "data/node0"])
+def test_a_store_that_its_user_may_not_look_at_is_not_lost(of_a_user: Path, name: str) -> None:
+    """The cure for a lost one burns heights. This one was there, whole, and root's after a repair."""
+    files = files_of(of_a_user)
+    (of_a_user / "data" / "node0").mkdir(parents=True, exist_ok=True)
+    (of_a_user / name).chmod(0)
+    for act in (
+        lambda: open_node(files, choose.load()),
+        lambda: recover(files, Heights({}, 5), choose.load()),
+        lambda: known_mark(files, files.chains[0], choose.load()),
+    ):
+        what, cure = refused(act)
+        assert what == f"{files.store_path}: permission denied, so what this node promised cannot be read"
+        assert cure == "give the home and what is in it to the node's user"
+    (of_a_user / "data").chmod(0o700)
+
+
+def test_what_is_this_user_s_already_is_not_to_be_given_to_them(of_a_user: Path) -> None:
+    lock = of_a_user / "cmkms.lock"
+    lock.touch()
+    lock.chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(lock, *USER)
+    assert refused(lambda: lock_home(of_a_user)) == [
+        f"{lock} cannot be opened: permission denied",
+        f"chmod u+rw {lock}",
+    ]
+
+
+def test_a_directory_that_takes_no_file_is_named_with_the_file(of_a_user: Path) -> None:
+    priv, data = of_a_user / "priv", of_a_user / "data"
+    for folder in (priv, data):
+        folder.chmod(0o500)
+    what, cure = refused(lambda: write_atomically(priv / "born.json", b"{}"))
+    assert what == f"{priv / 'born.json'} could not be written: permission denied"
+    assert cure == f"the node's user must be able to write {priv}"
+    what, cure = refused(lambda: listen_control(data / "control.sock"))
+    assert what == f"{data / 'control.sock'} cannot be listened on: permission denied"
+    assert cure == f"the node's user must be able to write {data}"
