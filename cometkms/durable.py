@@ -466,6 +466,18 @@ def write_atomically(path: Path, data: bytes | bytearray, mode: int = 0o600, fol
         raise StoreFailure(f"{path} could not be written: {os_words(error)}", cure=cure) from error
 
 
+def check_room_in(folder: Path) -> None:
+    """Whether a file can be made in a directory: one is, and taken away again. For who writes
+    elsewhere first, and must not stop half-way.
+
+    Raises: OSError.
+    """
+    with _folder_of(folder / ".try", None) as there:
+        name = ".cometkms.tmp"  # left by a crash, it is overwritten by the next
+        os.close(_make_new(there, name, 0o600))
+        _take_away(there, name)
+
+
 def create_exclusively(path: Path, data: bytes | bytearray, mode: int = 0o600) -> None:
     """Make a file that was not there, whole and durable, or nothing.
 

@@ -29,7 +29,8 @@ say how far that went: refuse to start.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from cometkms.durable import (
     Disk,
     FormatError,
     check_format,
+    check_room_in,
     check_way,
     discarding,
     make_directory,
@@ -790,12 +792,7 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     check_store_way(files.store_path)
     _refuse_sealed(files)
     _refuse_other_members(files)
-    for chain in files.chains:
-        if chain.state_path.is_dir():  # the last of what is written: nothing is to be half done
-            raise StateError(
-                f"{chain.state_path} is a directory, and the state file is written there",
-                cure="move it away; nothing was changed",
-            )
+    check_state_files(files.chains)
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
@@ -819,12 +816,45 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
         unclaimed=not files.alone,
     )
     kept = _put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
-    for chain, mark in zip(files.chains, marks, strict=True):
-        state_file.save(chain.state_path, mark)
-        forget_export(chain.state_path, chain.row.chain_id)
-    for path in files.born_paths:
-        _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
+    old = f" (the old one is kept as {kept})" if kept is not None else ""
+    with after_store(files.store_path, f"the new store{old} burns what was asked for"):
+        for chain, mark in zip(files.chains, marks, strict=True):
+            state_file.save(chain.state_path, mark)
+            forget_export(chain.state_path, chain.row.chain_id)
+        for path in files.born_paths:
+            _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
     return kept, tuple(marks)
+
+
+def check_state_files(chains: Iterable[ChainFiles]) -> None:
+    """Whether the state files can be replaced: they are written after the store, and nothing is to
+    be half done. Raises: StateError.
+    """
+    for chain in chains:
+        path = chain.state_path
+        if path.is_dir():
+            raise StateError(
+                f"{path} is a directory, and the state file is written there",
+                cure="move it away; nothing was changed",
+            )
+        try:
+            check_room_in(path.parent)
+        except OSError as error:
+            cure = cure_of_file(error, "make it writable for who runs this, or make room")
+            raise StateError(f"{path} cannot be written: {os_words(error)}; nothing was changed", cure=cure) from error
+
+
+@contextlib.contextmanager
+def after_store(store: Path, what: str) -> Iterator[None]:
+    """Say with a failure of what is written behind the store that the store is: `what`."""
+    try:
+        yield
+    except StoreFailure as error:
+        cure = error.cure or "make it writable and make room"
+        raise StoreFailure(
+            f"{error.what}. {store} is written already: {what}; the state files or born.json beside them are not, or not all",
+            cure=f"{cure}, then the same command again, before the node is started",
+        ) from error
 
 
 def _ended_left(path: Path) -> tuple[Ended, ...]:
@@ -1002,6 +1032,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
     known = verified_state(files, chain, core) if chain.state_path.exists() else Watermark()
+    check_state_files([chain])
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
         try:
@@ -1016,8 +1047,9 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
             store.close()
     else:
         _refuse_lower(mark, known)
-    state_file.save(chain.state_path, mark)
-    forget_export(chain.state_path, chain.row.chain_id)
+    with after_store(files.store_path, f"it stands at {mark.hrs}") if files.store_path.exists() else nullcontext():
+        state_file.save(chain.state_path, mark)
+        forget_export(chain.state_path, chain.row.chain_id)
     return mark
 
 

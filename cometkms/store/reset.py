@@ -21,7 +21,14 @@ from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
-from cometkms.store.node_store import JOURNAL_NAME, ChainFiles, NodeFiles, refuse_anothers
+from cometkms.store.node_store import (
+    JOURNAL_NAME,
+    ChainFiles,
+    NodeFiles,
+    after_store,
+    check_state_files,
+    refuse_anothers,
+)
 from cometkms.store.promise_store import PromiseStore
 
 
@@ -40,6 +47,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     StoreFailure.
     """
     mark = burnt_up_to(height)
+    check_state_files([chain])
     kept: list[Path] = []
     if files.store_path.exists():
         store = PromiseStore.open(files.store_path)
@@ -59,9 +67,11 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
                 store.add_row(chain.row, mark, opened=files.alone)
         finally:
             store.close()
+        with after_store(files.store_path, f"it stands at {mark.hrs}"):
+            state_file.save(chain.state_path, mark)
     else:
         kept += _copied_if_there(chain.state_path)
-    state_file.save(chain.state_path, mark)
+        state_file.save(chain.state_path, mark)
     return Reset(tuple(kept), mark)
 
 
