@@ -6,32 +6,61 @@
     TimedWALMessage.msg = 2, WALMessage.end_height = 4, EndHeight.height = 1
 
 Only as much is read as is needed: the newest file that names a finished height. A record that was
-cut off, or whose checksum is wrong, ends a file, as it does for CometBFT. Tendermint before v0.34
-wrote amino: nothing is found in it, and nothing is guessed.
+cut off ends a file, as it does for CometBFT. Whatever else is not read to its end (a file or
+records beyond the bounds here, bytes that are no record, a file that cannot be opened) is told: it
+may name a height above the one that was found. Tendermint before v0.34 wrote amino: nothing is
+found in it, and nothing is guessed.
 """
 
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cometkms.durable import open_regular
+from cometkms.errors import os_words
 from cometkms.limits import HEIGHT_MAX
 
 _RECORD_MOST: Final = (1 << 20) + 1024  # CometBFT's maxMsgSizeBytes, and a little
 _FILE_MOST: Final = 64 << 20  # a file is turned at 10 MiB
 _FILES_MOST: Final = 4  # heights are finished every few seconds
+_RECORDS_MOST: Final = 1 << 18  # in all files: a turned file of the smallest ones holds not so many
+_HEAD_BYTES: Final = 8  # of a record: checksum and length
 _POLYNOMIAL: Final = 0x82F63B78
 
 
-def finished_height(wal: Path) -> int:
-    """0 where no file says one. Raises: nothing; what cannot be read says nothing."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """`height`: 0 where no file says one. `unread`: what was not read, in words; () where all was
+    that is needed, and the node itself has finished no higher one.
+    """
+
+    height: int
+    unread: tuple[str, ...] = ()
+
+
+def finished_height(wal: Path) -> Finished:
+    """Read the log. Raises: nothing; what cannot be read is told."""
     numbered = [path for path in _beside(wal) if re.fullmatch(re.escape(wal.name) + r"\.\d+", path.name)]
     numbered.sort(key=lambda path: int(path.suffix[1:]), reverse=True)
+    unread: list[str] = []
+    records = 0
     for path in (wal, *numbered)[:_FILES_MOST]:
-        height = _highest_in(_read(path))
-        if height:
-            return height
-    return 0
+        if records == _RECORDS_MOST:
+            unread.append(f"{path} was not read")
+            break
+        found = _look(path, _RECORDS_MOST - records)
+        records += found.records
+        if found.unread:
+            unread.append(f"{path} {found.unread}")
+        if found.height:
+            return Finished(found.height, tuple(unread))
+    if len(numbered) >= _FILES_MOST:
+        unread.append(
+            f"{wal}: the newest {_FILES_MOST} files of this log name no finished height, and older ones were not read"
+        )
+    return Finished(0, tuple(unread))
 
 
 def _beside(wal: Path) -> list[Path]:
@@ -41,29 +70,53 @@ def _beside(wal: Path) -> list[Path]:
         return []
 
 
-def _read(path: Path) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """In one file. `unread`: why not all of it was read; "" where it was."""
+
+    height: int
+    records: int
+    unread: str
+
+
+def _look(path: Path, records_most: int) -> _Found:
     try:
         with open(open_regular(path), "rb") as file:
-            return file.read(_FILE_MOST)
-    except OSError:
-        return b""
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(_FILE_MOST)
+    except FileNotFoundError:
+        return _Found(0, 0, "")
+    except OSError as error:
+        return _Found(0, 0, f"cannot be read: {os_words(error)}")
+    found = _scan(data, records_most)
+    if size > _FILE_MOST and not found.unread:
+        more = f"has {size} bytes, and only the first {_FILE_MOST} were read"
+        return _Found(found.height, found.records, more)
+    return found
 
 
-def _highest_in(data: bytes) -> int:
-    highest, at = 0, 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8])
-        record = data[at + 8 : at + 8 + size]
-        if size > _RECORD_MOST or len(record) < size:
-            break
+def _scan(data: bytes, records_most: int) -> _Found:
+    """The highest height up to the first thing that is no record."""
+    highest, records, at = 0, 0, 0
+    while at + _HEAD_BYTES <= len(data):
+        if records == records_most:
+            return _Found(
+                highest, records, f"holds more than {records_most} records, and the rest of them was not read"
+            )
+        size = int.from_bytes(data[at + 4 : at + _HEAD_BYTES])
+        record = data[at + _HEAD_BYTES : at + _HEAD_BYTES + size] if size <= _RECORD_MOST else b""
         # An EndHeight is a few bytes; votes and block parts are passed over without a
-        # look at what they hold.
+        # look at what they hold. No record is empty: zeros are none.
+        is_bent = len(record) == size < 64 and _crc32c(record) != int.from_bytes(data[at : at + 4])
+        if not 0 < size <= _RECORD_MOST or is_bent:
+            return _Found(highest, records, f"holds no record at byte {at}, and what is behind was not read")
+        if len(record) < size:
+            break
         if size < 64:
-            if _crc32c(record) != int.from_bytes(data[at : at + 4]):
-                break
             highest = max(highest, _end_height(record))
-        at += 8 + size
-    return highest
+        records += 1
+        at += _HEAD_BYTES + size
+    return _Found(highest, records, "")
 
 
 def _end_height(record: bytes) -> int:

@@ -23,7 +23,7 @@ from typing import Final
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import read_material
 from cometkms.model import Watermark
-from cometkms.operator.moving.comet_wal import finished_height
+from cometkms.operator.moving.comet_wal import Finished, finished_height
 from cometkms.operator.moving.old_signer import (
     TYPED,
     Asked,
@@ -130,10 +130,18 @@ def _signer(asked: Asked, key_path: Path, paths: tuple[Path, ...], layout: Layou
                 cure=_FROM_SIGNER,
             )
         )
+    finished = finished_height(layout.wal) if layout and layout.wal else Finished(0)
+    doubts += [
+        StateError(
+            f"{unread}: the node itself may have finished a higher height than its log shows here, and have signed up to there",
+            cure=f"{TYPED}; or move that file away, if it is not this node's log",
+        )
+        for unread in finished.unread
+    ]
     folders = {key_path.parent, *(path.parent for path in paths)}
     if layout and layout.data is not None:
         folders |= {layout.data, *_home_folders(layout)}
-    seen = seen_states(sorted(folders), _ALIKE, paths, decoder(asked)) + _node_height(layout, states)
+    seen = seen_states(sorted(folders), _ALIKE, paths, decoder(asked)) + _node_height(layout, finished, states)
     key = read_material(key_path, asked.core)
     notes = (_UNSEEN,) if layout and layout.data is not None else ()
     return OldSigner(key, key_path, key.public_key, states, tuple(doubts), notes, _OFF, seen, _in_use(layout))
@@ -159,14 +167,13 @@ def decoder(asked: Asked) -> Callable[[bytes], Watermark]:
 # --- what the home shows beside the state ---
 
 
-def _node_height(layout: Layout | None, states: tuple[OldState, ...]) -> tuple[OldState, ...]:
+def _node_height(layout: Layout | None, finished: Finished, states: tuple[OldState, ...]) -> tuple[OldState, ...]:
     """The height that the node itself has finished, where that is above the state: it may have
     signed up to there.
     """
-    height = finished_height(layout.wal) if layout and layout.wal else 0
-    if layout is None or layout.wal is None or height <= highest(states).height:
+    if layout is None or layout.wal is None or finished.height <= highest(states).height:
         return ()
-    return (OldState(layout.wal, burnt_up_to(height), "the node's own log"),)
+    return (OldState(layout.wal, burnt_up_to(finished.height), "the node's own log"),)
 
 
 def _in_use(layout: Layout | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pytest
 from cometkms.core import pure
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.operator.moving import filepv
+from cometkms.operator.moving.evidence import judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner
 from tests.unit.operator.moving.test_comet_wal import ended
 from tests.vectors.vectors import load
@@ -225,6 +226,23 @@ def test_the_nodes_own_log_and_stores_are_seen(tmp_path: Path) -> None:
     put(home / "data", filepv.STATE_NAME, {"height": str(HEIGHT + 3), "round": 0, "step": 3})
     (home / "config" / "config.toml").write_text("")
     assert not read(home).seen, "a node that has finished what it signed is no news"
+
+
+@pytest.mark.parametrize("finished", [0, 1, HEIGHT, HEIGHT + 3], ids=["none", "lower", "as high", "higher"])
+def test_a_log_that_is_not_read_to_its_end_is_a_doubt_whatever_height_was_found(tmp_path: Path, finished: int) -> None:
+    home = configured(tmp_path, "")
+    put(home / "data", filepv.STATE_NAME, CASE["final_state_file"])
+    wal = home / "data" / "cs.wal" / "wal"
+    wal.parent.mkdir()
+    wal.write_bytes(ended(finished) if finished else b"")
+    assert not read(home).doubts
+    os.truncate(wal, 1 << 40)
+    old = read(home)
+    (doubt,) = old.doubts
+    assert "the node itself may have finished a higher height than its log shows here" in str(doubt)
+    assert "cure: --min-height HEIGHT above the chain's head; or move that file away" in str(doubt)
+    assert [one.mark.hrs.height for one in old.seen] == ([finished] if finished > HEIGHT else [])
+    assert doubt in judge(old, never_signed=False)
 
 
 @pytest.mark.parametrize("name", [f"config/{filepv.KEY_NAME}", f"data/{filepv.STATE_NAME}", "config/config.toml"])
