@@ -71,8 +71,7 @@ class _Paper:
         self.drawn.extend(shapes)
 
     def heading(self, words: str, detail: str = "") -> None:
-        room = self.width - (len(detail) * _HEAVY + _LETTER if detail else 0.0)
-        self.add(_text(0, self.y + 14, _shortened(words, room), "lane"))
+        self.add(_text(0, self.y + 14, words, "lane"))
         if detail:
             self.add(_text(self.width, self.y + 14, detail, "detail", anchor="end"))
         self.y += _TITLE
@@ -162,10 +161,8 @@ def _unseen(paper: _Paper, begun: float, height: float) -> None:
 
 def _chain(paper: _Paper, chain_id: str, line: ChainLine, scene: Scene, name: str) -> None:
     usual = f"usual pause up to {duration(line.usual_s)}" if line.usual_s is not None else ""
-    paper.heading(
-        f"Signed: {chain_id}",
-        f"height {scene.heights.get(chain_id, 0)}{f' · {usual}' if usual and paper.width > 600 else ''}",
-    )
+    detail = f"height {scene.heights.get(chain_id, 0)}{f' · {usual}' if usual and paper.width > 600 else ''}"
+    paper.heading(_shortened(f"Signed: {chain_id}", paper.width - len(detail) * _HEAVY - _LETTER), detail)
     pauses = [one for one in sorted(_pauses(line, scene.now), key=lambda one: one.since) if one.until >= paper.since]
     _lengths(paper, pauses)
     top, bottom = paper.y, paper.y + _PLOT
@@ -308,9 +305,10 @@ def _axis(paper: _Paper) -> None:
     form = "%H:%M:%S" if tick_s < 60 else "%H:%M"
     for at in range(first, int(paper.now) + 1, tick_s):
         x = paper.x(at)
-        if 24 < x < paper.width - 24:
+        words = datetime.fromtimestamp(at, UTC).strftime(form)
+        if len(words) * _HEAVY / 2 <= min(x, paper.width - x):
             paper.add(tag("path", d=f"M{x} {paper.y - _LANE_GAP:g}v5", class_="tick"))
-            paper.add(_text(x, paper.y + 8, datetime.fromtimestamp(at, UTC).strftime(form), "faint", anchor="middle"))
+            paper.add(_text(x, paper.y + 8, words, "faint", anchor="middle"))
     paper.y += _AXIS - _LANE_GAP + 4
 
 

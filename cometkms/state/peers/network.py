@@ -86,7 +86,8 @@ class _Peer:
     # whose hellos are not both accepted, the oldest first
     greeting: list[PeerLink] = field(default_factory=list)
     state: PeerState = PeerState.WAITING
-    since: float = 0.0  # unix time, of the state
+    # unix time: connected, or not connected, since then, however often it is dialled; 0: never was
+    since: float = 0.0
     last_contact: float = 0.0  # unix time
     rtt_us: float | None = None
     clock_ahead_ms: float | None = None  # its wall clock against ours, half a round trip uncertain
@@ -98,9 +99,10 @@ class _Peer:
     refused_at: float = 0.0
 
     def enter(self, state: PeerState) -> None:
-        """Note when a state began."""
-        if state != self.state:
-            self.state, self.since = state, time.time()
+        """Note when it was connected, and when no more."""
+        if state != self.state and PeerState.CONNECTED in (state, self.state):
+            self.since = time.time()
+        self.state = state
 
     def report(self) -> MemberReport:
         """Return what /status shows of it."""

@@ -186,3 +186,16 @@ def test_chains_without_a_lane_are_counted(more: int, words: str) -> None:
     assert (
         re.findall(r"\d+ more chains? (?:is|are) in the table of chains", lane([], more=more)) == [words][: bool(more)]
     )
+
+
+def test_a_time_below_the_lanes_is_whole_or_not_there() -> None:
+    """Whatever the second: a digit is up to 7.8 pixels wide."""
+    history, found = History(), 0
+    history.begun_at = NOW
+    for second in range(40):
+        drawn = str(draw(Scene(history, ["node0"], [], {}, "node0", NOW + second), 328, "narrow"))
+        for text, (left, _, right, _) in words_of(drawn):
+            if re.fullmatch(r"\d\d:\d\d:\d\d", text):
+                middle, half, found = (left + right) / 2, len(text) * 7.8 / 2, found + 1
+                assert half <= middle <= 328 - half, (second, text)
+    assert found > 40

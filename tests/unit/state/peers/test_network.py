@@ -1,10 +1,16 @@
 """The peers' channel over real sockets: members reach each other, again and again."""
 
+import itertools
 import struct
 
+import pytest
+
+from cometkms.address import Address
+from cometkms.board.sections import PeerState
 from cometkms.core.interface import Core
 from cometkms.limits import PEER_FRAME_MAX_BYTES, PEER_GREETINGS_MAX
 from cometkms.state.peers.frames import FrameType
+from cometkms.state.peers.network import PeerTarget, _Peer
 from tests.unit.state.peers.ends import authenticated, ended, pair, run, until
 
 
@@ -87,3 +93,23 @@ def test_the_one_of_two_that_waits_for_the_other_says_so_until_it_comes(core: Co
             await end.network.stop()
 
     run(work)
+
+
+def test_how_long_a_member_is_away_does_not_begin_anew_with_each_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(1000.0)
+    monkeypatch.setattr("cometkms.state.peers.network.time.time", lambda: next(now))
+    peer = _Peer(PeerTarget("b", bytes(32), Address("127.0.0.1", 1)))
+    coming = (PeerState.DIALING, PeerState.HANDSHAKE, PeerState.HELLO)
+    seen = []
+    for state in (
+        *coming,
+        PeerState.WAITING,
+        *coming,
+        PeerState.CONNECTED,
+        PeerState.WAITING,
+        *coming,
+        PeerState.WAITING,
+    ):
+        peer.enter(state)
+        seen.append((state, peer.since))
+    assert [since for _, since in seen] == [0.0] * 7 + [1000.0] + [1001.0] * 5
