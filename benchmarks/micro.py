@@ -11,8 +11,9 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core, Queue
+from cometkms.core.pure import core as pure
 from cometkms.ipc.queues import make_queue
 from cometkms.keytypes import BLS12_381, ED25519, KEY_TYPES, KeyType
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Timestamp, Vote, Watermark

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core
+from cometkms.core.pure import core as pure
 
 #: How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -21,9 +21,9 @@ def load() -> "Core":
     silent fallback. Raises: OperatorError with what is missing.
     """
     if chosen_name() == "pure":
-        from cometkms.core import pure
+        from cometkms.core.pure.core import CORE
 
-        return pure.CORE
+        return CORE
     from cometkms.core import native
 
     return native.load()

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from cometkms.core.pure import CORE
 from cometkms.core.pure.audit import pack
+from cometkms.core.pure.core import CORE
 from cometkms.limits import PREPARED_MAX_BYTES
 from cometkms.model import (
     BlockID,

@@ -7,7 +7,8 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms.core import native, pure
+from cometkms.core import native
+from cometkms.core.pure import core as pure
 from cometkms.keytypes import BLS12_381, typed
 from cometkms.limits import PREPARED_MAX_BYTES
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Step, Timestamp, Vote

@@ -7,7 +7,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import native, pure
+from cometkms.core import native
+from cometkms.core.pure import core as pure
 from cometkms.errors import ProtocolError
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType
 from cometkms.model import Dialect, Kind, Message, Permit, Reason, Request, Timestamp

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import KeyFileError, OperatorError
 from cometkms.keys.validator_key import read_material, write_key
 from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms

@@ -8,8 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core, KeySlot
+from cometkms.core.pure import core as pure
 from cometkms.errors import InvariantError
 from cometkms.model import HRS, Dialect, Kind, Message, Reason
 from tests.property.strategies import CHAIN, SENSIBLE, V1_MESSAGES

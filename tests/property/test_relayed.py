@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core, Relayed
+from cometkms.core.pure import core as pure
 from cometkms.errors import InvariantError
 from cometkms.limits import ERROR_TEXT_MAX_BYTES
 from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Proposal, RemoteSignerError, Timestamp, Vote

@@ -8,7 +8,8 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms.core import native, pure
+from cometkms.core import native
+from cometkms.core.pure import core as pure
 from cometkms.core.pure.keccak import keccak_256
 from cometkms.keys.public import address_of
 from cometkms.keys.ripemd160 import ripemd160

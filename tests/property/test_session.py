@@ -5,8 +5,9 @@ nothing else.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core, Session
+from cometkms.core.pure import core as pure
 from cometkms.errors import ProtocolError
 from cometkms.model import Dialect, Kind, Message
 from tests.property.strategies import REQUESTS

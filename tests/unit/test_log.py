@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import InvariantError
 from cometkms.log import Log
 from cometkms.model import Message, Reason

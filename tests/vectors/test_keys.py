@@ -120,7 +120,8 @@ def test_a_sealed_key_opens_to_the_same(core: Core, key: dict) -> None:
 
 
 def test_both_cores_open_what_the_other_sealed(key: dict) -> None:
-    from cometkms.core import native, pure
+    from cometkms.core import native
+    from cometkms.core.pure import core as pure
 
     for one, other in ((native.load(), pure.CORE), (pure.CORE, native.load())):
         blank = sealed_file.blank(1, SEAL_MEMORY_MIN_BYTES, TYPES[key["key_type"]])

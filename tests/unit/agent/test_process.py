@@ -19,8 +19,9 @@ from cometkms.address import Address
 from cometkms.agent.config import AgentSettings, NodeEntry, ValidatorEntry
 from cometkms.agent.process import PUBLIC_KEYS_NAME, Agent, _Asker, _load_public_keys
 from cometkms.config.values import parse_validator
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core
+from cometkms.core.pure import core as pure
 from cometkms.log import Log
 from cometkms.model import BlockID, Dialect, Kind, Message, Permit, Timestamp, Vote
 from cometkms.wire.agent_messages import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cometkms.core import native
 from cometkms.core.native.codec import ffi
 from cometkms.core.native.queue import RingQueue
-from cometkms.core.pure import CORE as PURE
 from cometkms.core.pure.audit import pack
+from cometkms.core.pure.core import CORE as PURE
 from cometkms.core.pure.queue import SocketQueue
 from cometkms.errors import InvariantError
 from cometkms.limits import (

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import native, pure
+from cometkms.core import native
 from cometkms.core.interface import Core
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, ProtocolError
 from cometkms.limits import NOISE_HANDSHAKE_MAX_BYTES, NOISE_PLAIN_BYTES, NOISE_SEALED_BYTES
 from cometkms.model import Dialect, Kind, Message

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import key_document
 from cometkms.model import HRS

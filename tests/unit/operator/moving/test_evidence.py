@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, OperatorError
 from cometkms.limits import ROUND_MAX
 from cometkms.model import HRS, Row, Watermark

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.operator.moving import filepv
 from cometkms.operator.moving.evidence import judge

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import write_key
 from cometkms.model import HRS

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import CometKMSError, ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import write_key
 from cometkms.model import HRS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from cometkms.core import pure
+from cometkms.core.pure import core as pure
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.keys.validator_key import material_of
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX
