@@ -1,13 +1,14 @@
 """The `cmkms` command: one file per command, the only importer of click.
 
-`commands` has the list of them; it is imported when something else than the plain `cmkms agent
---home DIR` is asked for: while an agent starts, its validator waits, and the library for command
-lines would be a fifth of what that start computes.
+`commands` has the list of them; it is imported when something else is asked for than an agent or a
+node of a home (`plain`): while an agent starts, its validator waits, and the library for command
+lines would be a fifth of what that start computes; all processes of a node would hold it as long as
+they run.
 """
 
 import sys
 
-from cometkms.cli.agent_run import plain_home, run_agent
+from cometkms.cli.plain import plainly
 from cometkms.ipc.descriptors import open_standard
 
 
@@ -17,10 +18,13 @@ def main() -> None:
     Errors of the operator's are one message and an exit code; bugs are a traceback and 70.
     """
     open_standard()
-    home = plain_home(sys.argv[1:])
+    run = plainly(sys.argv[1:]) or _command
     try:
-        code = run_agent(home) if home is not None else _command()
+        code = run()
     except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nAborted", file=sys.stderr)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last frame: what nobody caught is a bug of ours, told as one
         from cometkms.cli.commands import tell

@@ -1,20 +1,8 @@
-"""What `cmkms agent` runs, and when its arguments are plain enough to be understood without click."""
+"""What `cmkms agent` runs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from cometkms.cli.loading import loading
-
-
-def plain_home(arguments: Sequence[str]) -> Path | None:
-    """The home that `agent --home DIR` names, absolute; None for every other command line, which
-    click is to read.
-    """
-    match list(arguments):
-        case ["agent", "--home", text] if text and not text.startswith("-"):
-            return Path(text).expanduser().absolute()
-        case _:
-            return None
 
 
 def run_agent(home: Path) -> int:

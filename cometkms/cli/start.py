@@ -1,14 +1,12 @@
 """`cmkms start`"""
 
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from cometkms.cli.loading import loading
 from cometkms.cli.options import chosen_home, home_option, one_of
-from cometkms.config.load import load_settings
+from cometkms.cli.start_run import run_node
 from cometkms.config.table import SETTINGS, Flags, Given, Setting
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,16 +47,4 @@ def command(
       COMETKMS_LOG_FORMAT=json cmkms start --home /var/lib/cmkms
       cmkms start --id n0 --raft-addr 10.0.0.10:9430 --peer n0=10.0.0.10:9430 --peer n1=10.0.0.11:9430 --peer n2=10.0.0.12:9430
     """
-    with loading():
-        from cometkms.cli.passphrase import to_open
-        from cometkms.log import Log
-        from cometkms.supervisor import start as node
-
-    flags = Flags(**given)
-    settings = load_settings(chosen_home(), flags, here=True)
-    typed = None
-    if (
-        settings.key_passphrase is None and sys.stdin.isatty()
-    ):  # nobody is there otherwise, and the start says what to configure
-        typed = to_open([chain.key_file for chain in settings.chains], settings)
-    return node.run(settings, Log(settings.log_level, settings.log_format, node=settings.id), flags, typed)
+    return run_node(chosen_home(), Flags(**given))

@@ -64,6 +64,8 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "audit/appender.py": "tests/unit/audit/test_log.py",
         "audit/fields.py": "tests/unit/audit/test_log.py",
         "audit/walk.py": "tests/unit/audit/test_files.py",
+        "cli/agent_run.py": "tests/unit/cli/test_plain.py",
+        "cli/start_run.py": "tests/unit/cli/test_plain.py",
         "config/scaffold.py": "tests/unit/config/test_load.py",
         "config/schema.py": "tests/unit/config/test_load.py",
         "config/values.py": "tests/unit/config/test_load.py",
