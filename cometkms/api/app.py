@@ -11,11 +11,11 @@ from typing import Final, Protocol, cast
 from cometkms.api import page
 from cometkms.api.compose import compose_samples
 from cometkms.api.metrics import encode
-from cometkms.api.spared import spared
 from cometkms.api.watch import Watch
 from cometkms.board.sections import BoardReader
 from cometkms.board.trouble import find_trouble
 from cometkms.limits import STREAM_MAX_S
+from cometkms.spared import spared
 
 # The type of an annotation; errors as XML; files that are served.
 with spared("http.cookiejar", "xml.etree.ElementTree", "falcon.routing.static"):

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
 from cometkms.api.app import STREAM_BOUNDS
-from cometkms.api.spared import spared
 from cometkms.api.turns import Turns
 from cometkms.limits import STREAMS_MAX
 from cometkms.net.listen import HTTP_CURE as CURE
 from cometkms.net.listen import listen
+from cometkms.spared import spared
 
 _NOT_USED: Final = (
     "uvicorn.main",  # its command line and the processes that this starts …

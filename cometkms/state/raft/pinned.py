@@ -11,13 +11,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
-import pysyncobj
-import pysyncobj.syncobj as library
-from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
-from pysyncobj.config import SERIALIZER_STATE
-from pysyncobj.node import Node
-from pysyncobj.transport import Transport
-from pysyncobj.version import VERSION
+
+from cometkms.spared import spared
+
+# What its own journal, snapshots and connections are made with; others stand in their place here.
+with spared("pysyncobj.pickle", "gzip", "shutil"):
+    import pysyncobj
+    import pysyncobj.syncobj as library
+    from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
+    from pysyncobj.config import SERIALIZER_STATE
+    from pysyncobj.node import Node
+    from pysyncobj.transport import Transport
+    from pysyncobj.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,8 +3,8 @@ are never asked for here.
 
 What a process imports after the fork costs it twice the size of the code, because the import counts
 references to everything that it shares with the other processes. falcon and uvicorn bring a cookie
-jar with an HTTP client and a mail parser, an XML writer, and process pools; this program uses none
-of them.
+jar with an HTTP client and a mail parser, an XML writer, and process pools; pysyncobj brings pickle
+and archives; this program uses none of them.
 """
 
 import importlib
