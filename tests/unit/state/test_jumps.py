@@ -247,6 +247,52 @@ def test_a_lone_members_mark_is_not_believed_beyond_the_reach_and_one_with_a_sig
     assert three.nodes["a"].node.signed(0) == signed(50_000)
 
 
+def start_again(three: Three, name: str, state: NodeState) -> bool:
+    """A node that knows of the signature at height 10, from its state file; recovering, without its
+    store. Whether it is ready.
+    """
+    for other in NAMES:
+        if other != name:
+            three.part(other, name)
+    kept = {"store": three.nodes[name].store} if state is NodeState.COMPLETE else {"unclaimed": True}
+    three.add(name, state, signed(10), signed=(signed(10),), signed_at=(three.wall,), **kept)
+    for other in NAMES:
+        if other != name:
+            three.meet(name, other)
+    three.wait(2 * START_READ_S)
+    return three.nodes[name].node.membership.ready
+
+
+@pytest.mark.parametrize("state", [NodeState.COMPLETE, NodeState.RECOVERING])
+def test_each_start_of_another_honest_node_lets_a_liar_raise_it_by_a_thousand_and_by_no_more(
+    three: Three, state: NodeState
+) -> None:
+    """Its witness is the other honest one, which the liar raised at that one's start. (THREATS.md
+    says so.)
+    """
+
+    def lies(height: int) -> None:
+        three.nodes["b"].store.write_mark(0, Watermark(HRS(height, 0, 2)))
+
+    def height_of(name: str) -> int:
+        return three.nodes[name].store.mark(0).hrs.height
+
+    for number, name in enumerate("acacac", 1):
+        lies(10 + number * JUMP_HEIGHTS)
+        assert start_again(three, name, state)
+        assert height_of(name) == 10 + number * JUMP_HEIGHTS
+    top = height_of("c")
+    lies(top + JUMP_HEIGHTS)
+    for _ in range(3):
+        start_again(three, "c", state)
+        assert height_of("c") <= top, "the same node again and again has a witness that stays where it is"
+    lies(top + JUMP_HEIGHTS + 1)
+    for name in "ac":
+        before = height_of(name)
+        start_again(three, name, state)
+        assert height_of(name) <= max(before, top), "more than a thousand at once is not believed"
+
+
 FAR = 5_000_000
 
 
