@@ -5,8 +5,9 @@ Foreign text has this one way there: nothing in it moves the cursor, colours, hi
 begins a line.
 """
 
+import os
 from datetime import UTC, datetime
-from typing import Final
+from typing import IO, Final
 
 # the last second of the year 9999, where the calendar ends; it begins with 1970 here
 _LAST: Final = 253_402_300_799.0
@@ -17,6 +18,11 @@ def printable(text: str) -> str:
     rest as it is.
     """
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def rewritable(out: IO[str]) -> bool:
+    """Whether what stands there can be written over: a terminal that does not call itself dumb."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def moment(untrusted_at: float) -> datetime:

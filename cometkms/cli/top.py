@@ -20,7 +20,7 @@ from cometkms.cli.status import fetch, refuse_another
 from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError, ConfigError
 from cometkms.limits import MEMBERS_MAX
-from cometkms.printable import clock, duration, printable
+from cometkms.printable import clock, duration, printable, rewritable
 
 _DEADLINE_S: Final = 2.0  # of one node's answer
 _LOOK_S: Final = 1.0
@@ -66,7 +66,7 @@ def command(home: str | None, nodes: tuple[str, ...], once: bool, as_json: bool)
       cmkms top --node node1=127.0.0.1:8081 --node node2=127.0.0.1:8082
     """
     settings, given = load_home(), _given(nodes)
-    if as_json or once or not sys.stdout.isatty():
+    if as_json or once or not rewritable(sys.stdout):
         told = ask_all(settings, given)
         if as_json:
             show_json({one.id: one.status or {"error": one.why} for one in told})

@@ -11,6 +11,8 @@ import tty
 from collections.abc import Iterator
 from typing import IO, Final
 
+from cometkms.printable import rewritable
+
 LIVE_INTERVAL_S: Final = 1.0  # where a line cannot be rewritten
 _BOLD: Final = "1"
 _COLUMNS_UNKNOWN: Final = 1000
@@ -18,18 +20,21 @@ _CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class Screen:
-    """Shows; in place and in colour on a terminal only (and no colour where NO_COLOR is set)."""
+    """Shows; in place and in colour on a terminal only that is not dumb (and no colour where
+    NO_COLOR is set).
+    """
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self.is_terminal = out.isatty()
-        self._colour = self.is_terminal and not os.environ.get("NO_COLOR")
+        self._rewrites = rewritable(out)
+        self._colour = self._rewrites and not os.environ.get("NO_COLOR")
         self._next = 0.0
         self._live = False
 
     def show(self, line: str) -> None:
-        """The live line: rewritten in place on a terminal, one line a second elsewhere."""
-        if self.is_terminal:
+        """The live line: rewritten in place where a terminal can, one line a second elsewhere."""
+        if self._rewrites:
             print(f"{_CLEAR_LINE}{line[: self._columns() - 1]}", end="", file=self._out, flush=True)
             self._live = True
         elif time.monotonic() >= self._next:
