@@ -124,6 +124,8 @@ RAFT_INDEX_PER_S: Final = 1 << 10  # … and so many more each second
 RAFT_UNCOMMITTED_MAX: Final = 1024
 # … and with so many nobody stands for election: whoever leads commits them all at once
 RAFT_UNCOMMITTED_OWN_MAX: Final = 512
+# of a file that is read whole at a start; the log is compacted long before it has so much
+RAFT_JOURNAL_MAX_BYTES: Final = 1 << 28
 RAFT_ANEW_S: Final = 1.0  # a log that contradicts the leader's begins anew at most once in so long
 JUMP_HEIGHTS: Final = 1000  # rule 13: so far above what is known to be signed a height may lie at once …
 JUMP_HEIGHTS_PER_S: Final = 20  # … and so much farther with each second: eight times the quickest chain there is

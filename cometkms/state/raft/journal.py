@@ -17,6 +17,7 @@ the node goes on as one that lost it.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import struct
@@ -27,12 +28,19 @@ from typing import Any, Final, cast
 import msgpack
 
 from cometkms.durable import Disk, FormatError, discarding, open_file, sync_directory
-from cometkms.errors import StoreFailure, os_words, said
+from cometkms.errors import StateError, StoreFailure, cure_of_file, is_no_file, os_words, said
+from cometkms.limits import RAFT_JOURNAL_MAX_BYTES
 from cometkms.model import HRS, Watermark
 
 Entry = tuple[bytes, int, int]  # command, index, term
 _HEAD: Final = struct.Struct("<I8s")
 _FORMAT: Final = 1
+_NOT_OVER: Final = (
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+)  # of rename(2): a directory is or goes there
 _GROW_BYTES: Final = 1 << 20
 _RECORD_MAX_BYTES: Final = 1 << 20
 
@@ -51,10 +59,19 @@ def unpack_state(packed: Any) -> dict[bytes, Watermark]:
 
 
 def discard_journal(path: Path) -> None:
-    """Put a broken journal aside: the next start is one that lost it. Raises: StoreFailure."""
+    """Put a broken journal aside, or what stands in its place: the next start is one that lost it.
+
+    Raises: StoreFailure.
+    """
+    aside = path.with_name(path.name + ".broken")
     try:
         with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_name(path.name + ".broken"))
+            try:
+                path.rename(aside)
+            except OSError as error:
+                if error.errno not in _NOT_OVER:
+                    raise
+                path.rename(path.with_name(f"{aside.name}.{os.urandom(4).hex()}"))
         sync_directory(path.parent)
     except OSError as error:
         raise StoreFailure(f"{path} could not be put aside: {os_words(error)}") from error
@@ -93,19 +110,19 @@ class Journal:
         self.staged: dict[bytes, Watermark] | None = None
         try:
             self._open()
+        except PermissionError as error:
+            cure = cure_of_file(error, "give the home and what is in it to the node's user")
+            raise StateError(f"{path} cannot be opened: {os_words(error)}", cure=cure) from error
         except OSError as error:
             raise StoreFailure(f"{path}: {os_words(error)}") from error
 
     # --- opening ---
 
     def _open(self) -> None:
-        fresh = not self.path.exists()
+        fresh = not os.path.lexists(self.path)
         if not fresh:
-            self._fd = open_file(self.path, os.O_RDWR)
-            self._size = os.fstat(self._fd).st_size
-            problem = self._load(self._disk.pread(self._fd, self._size, 0))
+            problem = self._read()
             if problem:
-                os.close(self._fd)
                 self.untrusted = problem
                 discard_journal(self.path)
                 self.term, self.voted_for, self.snapshot = self.term + 1, None, None
@@ -119,6 +136,26 @@ class Journal:
             self._fd, self._size = self._make(content)  # never under the name without its "P"
             self._offset = len(content)
             self._buffer.clear()
+
+    def _read(self) -> str:
+        """Open and replay what is there; returns why it is not to be trusted, or "".
+
+        Raises: OSError, FormatError.
+        """
+        try:
+            self._fd = open_file(self.path, os.O_RDWR)
+        except OSError as error:
+            if not is_no_file(error):
+                raise
+            return os_words(error)
+        self._size = os.fstat(self._fd).st_size
+        if self._size > RAFT_JOURNAL_MAX_BYTES:
+            problem = f"it has {self._size} bytes, and a journal at most {RAFT_JOURNAL_MAX_BYTES}"
+        else:
+            problem = self._load(self._disk.pread(self._fd, self._size, 0))
+        if problem:
+            os.close(self._fd)
+        return problem
 
     def _make(self, content: bytes) -> tuple[int, int]:
         """A new file under the name, whole and durable. Raises: OSError."""

@@ -5,13 +5,16 @@ and a disk that fails.
 import contextlib
 import errno
 import os
+import socket
+import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cometkms.errors import StoreFailure
-from cometkms.limits import SIGN_BYTES_MAX_BYTES
+from cometkms.limits import RAFT_JOURNAL_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Watermark
 from cometkms.state.raft.journal import Journal, discard_journal, pack_state, unpack_state
 
@@ -292,6 +295,37 @@ def test_a_journal_that_is_not_trusted_is_kept_aside(tmp_path: Path) -> None:
 def test_a_file_without_any_record_is_not_trusted(tmp_path: Path, size: int) -> None:
     (tmp_path / "raft").write_bytes(bytes(size))
     assert_not_trusted(Journal(tmp_path / "raft"), old_term=0)
+
+
+def a_socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+
+
+def without_end(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(RAFT_JOURNAL_MAX_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, Path.mkdir, a_socket, without_end, lambda path: path.symlink_to("nowhere")],
+    ids=["a FIFO", "a directory", "a socket", "a file without end", "a link"],
+)  # fmt: skip
+@pytest.mark.parametrize("before", [None, Path.mkdir, Path.touch], ids=["", "a directory aside", "a file aside"])
+def test_what_is_no_journal_is_put_aside_like_a_broken_one(
+    tmp_path: Path, put: Callable[[Path], None], before: Callable[[Path], None] | None
+) -> None:
+    """It ended the node at each start, or was read for minutes; a broken journal never did."""
+    path = tmp_path / "raft"
+    if before is not None:
+        before(tmp_path / "raft.broken")
+    put(path)
+    journal = Journal(path)
+    assert journal.untrusted
+    assert (journal.pending, journal.term) == (True, 1)
+    assert stat.S_ISREG(path.lstat().st_mode)
+    assert not Journal(path).untrusted
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("stop", ["pwrite", "fdatasync"])
