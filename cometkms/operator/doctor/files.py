@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.durable import is_private
-from cometkms.errors import READ_ONLY_CURE, said
+from cometkms.errors import READ_ONLY_CURE, cure_of_file, said
 from cometkms.limits import ACCOUNT_UIDS
 from cometkms.operator.doctor.finding import Finding, fail, ok, warn
 
@@ -19,7 +19,7 @@ AREA: Final = "permissions"
 class Place:
     """A file or directory. `secret`: nobody else may read it; else nobody else may
     write it. `given`: by root to this process's group, to read (a Kubernetes secret).
-    `why`: it cannot be looked at.
+    `why`: it cannot be looked at, and `cure` helps.
     """
 
     path: Path
@@ -27,20 +27,25 @@ class Place:
     mode: int = 0
     uid: int = 0
     why: str = ""
+    cure: str = ""
     link: bool = False
     given: bool = False
 
 
 def look_at(path: Path, *, secret: bool) -> Place | None:
-    """Look at a file, and return None where there is nothing."""
+    """Look at a file, and return None where there is nothing, and for a device: who reads it says
+    so, and `chmod 600 /dev/null` is no cure.
+    """
     try:
         found = path.stat()
+        if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+            return None
         given = secret and is_private(found) and found.st_mode & 0o077 != 0
         return Place(path, secret, found.st_mode, found.st_uid, link=path.is_symlink(), given=given)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Place(path, secret, why=said(error))
+        return Place(path, secret, why=said(error), cure=cure_of_file(error, "run the doctor as the node's user"))
 
 
 def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:
@@ -57,8 +62,11 @@ def judge_places(places: Iterable[Place], owner: int) -> list[Finding]:
 
 def _judge(place: Place, owner: int) -> list[Finding]:
     if place.why:
-        return [fail(AREA, f"{place.path} cannot be looked at: {place.why}", "run the doctor as the node's user")]
+        return [fail(AREA, f"{place.path} cannot be looked at: {place.why}", place.cure)]
     mode = stat.S_IMODE(place.mode)
+    if place.link and stat.S_ISDIR(place.mode) and mode & stat.S_ISVTX and mode & stat.S_IWOTH:
+        words = f"{place.path} leads to a directory that everybody on this machine uses (mode {mode:04o})"
+        return [fail(AREA, words, "put what belongs there itself in its place")]
     wanted = 0o700 if stat.S_ISDIR(place.mode) else 0o600
     found = []
     if place.secret and mode & 0o077 and not place.given:

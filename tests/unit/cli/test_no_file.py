@@ -207,6 +207,31 @@ def test_nobody_is_told_to_shut_a_directory_that_only_stands_in_a_file_s_place(h
     assert not any(one["cure"].startswith("chmod") for one in found)
 
 
+@pytest.mark.parametrize("name", ["priv", "priv/priv_validator_key.json", "data", "data/node0/control.sock", STATE])
+def test_the_doctor_shuts_nothing_that_a_machine_s_programs_share(home: Path, name: str, tmp_path: Path) -> None:
+    """`chmod 700` and `chown` of a link change what it leads to: /tmp, for everybody."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (home / "data" / "node0").mkdir(parents=True, exist_ok=True)
+    instead(home, name, lambda path: path.symlink_to(shared))
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    assert not [one for one in found if one["cure"].startswith(("chmod", "chown"))]
+    words = f"{home / name} leads to a directory that everybody on this machine uses (mode 1777)"
+    assert any(one["words"] == words for one in found) or name.endswith("key.json")
+
+
+def test_the_doctor_tells_a_link_to_itself_and_no_device_s_mode(home: Path) -> None:
+    config = home / "config.toml"
+    config.write_text(f'key_passphrase_file = "/dev/null"\n{config.read_text()}')
+    (home / "data" / "node0").mkdir(parents=True, exist_ok=True)
+    path = instead(home, "data/node0/control.sock", a_link_to_itself)
+    found = json.loads(cmkms("doctor", "--home", str(home), "--json").stdout)["findings"]
+    assert not [one for one in found if "/dev/null" in one["cure"]]
+    (told,) = [one for one in found if one["words"].startswith(f"{path} cannot be looked at")]
+    assert told["cure"] == "put the file itself there, in place of what is there now"
+
+
 def test_a_secret_s_file_that_is_missing_is_not_to_be_given_to_anybody(home: Path) -> None:
     config = home / "config.toml"
     config.write_text(f'alert_webhook_file = "none"\n{config.read_text()}')
