@@ -43,7 +43,10 @@ class Made:
 def init_agent(
     home: Path, *, name: str, nodes: tuple[str, ...], validators: tuple[tuple[str, str], ...], metrics_addr: str = ""
 ) -> Made:
-    """`validators`: chain id and address of each. Raises: ConfigError, KeyFileError."""
+    """`validators`: chain id and address of each.
+
+    Raises: ConfigError, for a node's home too; KeyFileError.
+    """
     check_name(name)
     for one in nodes:
         parse_node(one)
@@ -52,6 +55,7 @@ def init_agent(
         parse_validator(address)
     if metrics_addr:
         Address.parse(metrics_addr)
+    refuse_node_home(home)
     result = Made()
     identity = home / "priv" / IDENTITY_NAME
     (result.kept if identity.exists() else result.made).append(identity)
@@ -78,6 +82,16 @@ def init_agent(
     except OSError as error:
         raise _cannot_be_made(home, error) from error
     return result
+
+
+def refuse_node_home(home: Path) -> None:
+    """An agent has no validator key near it, and an identity of its own. Raises: ConfigError."""
+    for name in ("config.toml", "priv/priv_validator_key.json"):
+        if (home / name).exists():
+            raise ConfigError(
+                f"{home} is a node's home ({name} is there), and an agent's has no validator key in it",
+                cure="another --home, as ~/.cmkms-agent",
+            )
 
 
 def noise_ports(validators: Sequence[str]) -> list[int]:

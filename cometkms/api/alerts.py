@@ -319,10 +319,11 @@ def _leadership(status: Status) -> Iterator[Held]:
         missing = [one for one in members if not one.get("connected") or one.get("state") != MemberState.COMPLETE]
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
         of_them = f", {complete} of them complete" if complete < len(there) else ""
+        are = "is" if len(there) == 1 else "are"
         yield Held(
             "quorum_minimum",
             "",
-            f"{len(there)} of {len(members)} nodes are there{of_them}, {quorum} are needed: {loss} ({', '.join(map(_lacks, missing))})",
+            f"{len(there)} of {len(members)} nodes {are} there{of_them}, {quorum} are needed: {loss} ({', '.join(map(_lacks, missing))})",
             _cure_of_lack(missing),
         )
 

@@ -28,6 +28,20 @@ def test_what_init_writes_is_taken_and_kept(tmp_path: Path) -> None:
     assert load(home).name == "sentry-a"
 
 
+def test_a_node_s_home_is_no_agent_s(tmp_path: Path) -> None:
+    """Else the node's identity would be the agent's, and the key lie beside the validator."""
+    home = tmp_path / "home"
+    assert cmkms("init", "--home", str(home), "--new-key", "--chain-id", "c").returncode == 0
+    before = sorted(home.rglob("*"))
+    done = cmkms("agent", "init", "--home", str(home), "--name", "sentry-a")
+    assert done.returncode == 3
+    assert f"{home} is a node's home (config.toml is there)" in done.stderr
+    (home / "config.toml").unlink()
+    done = cmkms("agent", "init", "--home", str(home), "--name", "sentry-a")
+    assert f"{home} is a node's home (priv/priv_validator_key.json is there)" in done.stderr
+    assert sorted(home.rglob("*")) == [one for one in before if one.name != "config.toml"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

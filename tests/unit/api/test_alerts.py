@@ -365,7 +365,7 @@ def test_two_peers_away_are_two_alerts_of_one_name() -> None:
     scene.member(2).update(connected=False)
     scene.wait(8)
     assert scene.told("peer_away") == [True, True]
-    assert "1 of 3 nodes are there, 2 are needed: nothing can be signed" in scene.alerts.current()[0]["what"]
+    assert "1 of 3 nodes is there, 2 are needed: nothing can be signed" in scene.alerts.current()[0]["what"]
     assert {one["name"] for one in scene.alerts.current()} == {"peer_away", "quorum_minimum"}
 
 
