@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -148,15 +149,22 @@ class NameWatch:
 
 def preload(modules: Iterable[str], *, names: bool) -> None:
     """What would be imported or loaded later, when it cannot be. `names`: with what hosts'
-    addresses are found with."""
+    addresses are found with. What was loaded before the fork costs nothing again."""
     for module in modules:
-        importlib.import_module(module)
-    for library in _LATE_LIBRARIES:
-        with contextlib.suppress(OSError):  # this C library has none
-            ctypes.CDLL(library)
+        if module not in sys.modules:
+            importlib.import_module(module)
+    _load_late_libraries()
     if names:
         with contextlib.suppress(OSError):
             socket.getaddrinfo("localhost", None)
+
+
+@cache
+def _load_late_libraries() -> None:
+    """Once, in the process that forks the others."""
+    for library in _LATE_LIBRARIES:
+        with contextlib.suppress(OSError):  # this C library has none
+            ctypes.CDLL(library)
 
 
 def _holds(directory: Path, protected: Iterable[Path]) -> bool:
