@@ -332,9 +332,11 @@ def _make_directory(path: Path, mode: int) -> None:
         _make_directory(path.parent, 0o755)
     folder = open_directory(path.parent)
     try:
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(path.name, mode & 0o755, dir_fd=folder)
             leave_to_owner(folder, path.name)
+        except FileExistsError:  # by another process, or it is a link to nowhere
+            os.close(open_directory(path))
     finally:
         os.close(folder)
 

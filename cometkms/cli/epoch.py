@@ -32,7 +32,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import is_locked, locked_home
-from cometkms.store.node_store import NodeFiles, read_epoch, read_following
+from cometkms.store.node_store import NodeFiles, has_store, read_epoch, read_following
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
 _ASK_AGAIN_S: Final = 0.2
@@ -126,7 +126,7 @@ def running_here(node_id: str | None) -> dict[str, Any] | None:
 
 def _stopped(files: NodeFiles) -> dict[str, Any]:
     """What its store says. Raises: StateError, BusyError."""
-    if not files.store_path.exists():
+    if not has_store(files.store_path):
         members, state, epoch = files.members, "no store yet", read_epoch(files)
     else:
         with locked_home(chosen_home()):
@@ -224,7 +224,7 @@ def seal_here(
     settings = load_home(node_id=node_id)
     files, strict = files_of(settings), settings.strict_start
     with locked_home(chosen_home()):
-        if not files.store_path.exists():
+        if not has_store(files.store_path):
             raise StateError(
                 f"{files.store_path} is missing: a node that never promised, or that lost what it promised, has no seal to give"
             )

@@ -26,7 +26,7 @@ from cometkms.operator.moving.evidence import ask_chain, judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, raise_mark
+from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, higher_mark, known_mark, raise_mark
 
 READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
     "cometkms": comet_kms.read_either,
@@ -135,7 +135,7 @@ def command(
         _show(kind, settings, chain, plan)
     if doubts:
         raise StateError.together(doubts)
-    if plan.raises and not plan.files.alone and plan.files.store_path.exists():
+    if plan.raises and not plan.files.alone and has_store(plan.files.store_path):
         refuse_running_members(settings)
     if not as_json:
         tell_off(old.off)
@@ -278,7 +278,7 @@ def _tell_done(settings: Settings, chain: Chain, plan: _Plan) -> None:
     members = plan.files.members
     if plan.files.alone:
         return
-    if plan.files.store_path.exists():
+    if has_store(plan.files.store_path):
         need = quorum_of(len(members))
         say(
             f"This holds once {need} of {', '.join(members)} have it, and {settings.id} is one: do the same there before any of them starts."

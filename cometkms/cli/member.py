@@ -43,15 +43,15 @@ from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.table import BY_KEY
 from cometkms.config.values import check_node_id, parse_peer
-from cometkms.durable import write_atomically
-from cometkms.errors import ConfigError, StateError
+from cometkms.durable import make_directory, write_atomically
+from cometkms.errors import ConfigError, StateError, cure_of_file, os_words
 from cometkms.model import quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import read_born, read_epoch, read_following, write_born
+from cometkms.store.node_store import has_store, read_born, read_epoch, read_following, write_born
 from cometkms.store.promise_store import Header, survey
 
 SEALS_DIRECTORY: Final = "seals"
@@ -333,7 +333,7 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
             node_id=node_id, peer=tuple(f"{one.id}={one.address}" for one in peers), raft_addr=raft_addr
         )
     path = files_of(settings).store_path
-    return _Here(settings, peers, survey(path).header if path.exists() else None, running)
+    return _Here(settings, peers, survey(path).header if has_store(path) else None, running)
 
 
 def _listens_nowhere(document: dict[str, Any]) -> bool:
@@ -414,9 +414,13 @@ def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
         for one in _newest_seals(here, given)
         if here.header is not None and one.epoch == here.header.epoch and one.following == here.following
     ]
-    seal = seal_here(here.settings.id, here.following, given.yes, others)
     folder = here.settings.home / SEALS_DIRECTORY
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        make_directory(folder)
+    except OSError as error:
+        cure = cure_of_file(error, "give the home and what is in it to the node's user")
+        raise StateError(f"{error.filename or folder} cannot be made: {os_words(error)}", cure=cure) from error
+    seal = seal_here(here.settings.id, here.following, given.yes, others)
     path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:

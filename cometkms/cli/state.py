@@ -15,7 +15,7 @@ from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, held_mark, import_mark
+from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark
 
 
 def files_of(settings: Settings) -> NodeFiles:
@@ -92,7 +92,7 @@ def import_state(
         raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
-    if not files.alone and files.store_path.exists():
+    if not files.alone and has_store(files.store_path):
         refuse_running_members(settings)
     with locked_home(chosen_home()):
         target = files.chains[settings.chains.index(chain)]

@@ -46,6 +46,7 @@ from cometkms.store.node_store import (
     JOURNAL_NAME,
     ChainFiles,
     NodeFiles,
+    has_store,
     read_born,
     read_epoch,
     refuse_anothers,
@@ -432,7 +433,7 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
     """
     epoch = old.epoch + 1
     known = read_epoch(files)
-    if not files.store_path.exists():
+    if not has_store(files.store_path):
         if known >= epoch:
             raise StateError(
                 f"{files.born_paths[0]} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
@@ -516,10 +517,10 @@ def promised(
     its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    is_told = chain.state_path.exists() or (files.store_path.exists() and min_height is None)
+    is_told = chain.state_path.exists() or (has_store(files.store_path) and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []
     epoch: int | None = None
-    if not files.store_path.exists():
+    if not has_store(files.store_path):
         if files.node_id in read_born(files):
             raise StateError(
                 f"{files.store_path} is missing, and this node was born here: what it promised is not known",

@@ -44,6 +44,7 @@ from cometkms.durable import (
     check_way,
     discarding,
     make_directory,
+    open_regular,
     read_bounded,
     read_file,
     sync_directory,
@@ -439,6 +440,22 @@ def check_store_way(path: Path) -> None:
             f"{error.filename}: {os_words(error)}, so what this node promised cannot be read",
             cure=cure_of_file(error, "give the home and what is in it to the node's user"),
         ) from error
+
+
+def has_store(path: Path) -> bool:
+    """Whether a store is there. One that is out of reach, and what stands in its place, is not a
+    missing one. Raises: StateError.
+    """
+    check_store_way(path)
+    try:
+        os.close(open_regular(path))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, "its owner must run the node")
+        ) from error
+    return True
 
 
 def _check_owner(store: PromiseStore, files: NodeFiles) -> None:

@@ -27,6 +27,7 @@ from cometkms.store.node_store import (
     NodeFiles,
     after_store,
     check_state_files,
+    has_store,
     refuse_anothers,
 )
 from cometkms.store.promise_store import PromiseStore
@@ -49,7 +50,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     mark = burnt_up_to(height)
     check_state_files([chain])
     kept: list[Path] = []
-    if files.store_path.exists():
+    if has_store(files.store_path):
         store = PromiseStore.open(files.store_path)
         try:
             header = store.header

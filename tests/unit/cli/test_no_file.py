@@ -361,3 +361,37 @@ def test_a_directory_that_takes_no_file_is_named_with_the_file(of_a_user: Path) 
     what, cure = refused(lambda: listen_control(data / "control.sock"))
     assert what == f"{data / 'control.sock'} cannot be listened on: permission denied"
     assert cure == f"the node's user must be able to write {data}"
+
+
+TO_TWO = ("node0=127.0.0.1:9430", "node1=127.0.0.1:9431", "--yes")
+
+
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_socket, a_link_to_nothing, a_link_to_itself])
+def test_what_stands_in_a_store_s_place_makes_no_new_machine_of_a_member(
+    home: Path, put: Callable[[Path], None]
+) -> None:
+    """A disk that is not mounted: `member` told it to copy the others' seals, and to begin."""
+    open_node(files_of(home), choose.load()).store.close()
+    path = instead(home, "data/node0/promises", put)
+    for command in (("member", "add", *TO_TWO), ("epoch", "seal", "--next", "node0,node1", "--yes"), ("epoch", "show")):
+        done = cmkms(*command[:2], "--home", str(home), *command[2:])
+        assert done.returncode == StateError.exit_code, done.stdout
+        assert f"Error: {path} cannot be opened: " in done.stderr
+        assert "cure: put the file itself there, in place of what is there now" in done.stderr
+    assert not (home / "seals").exists()
+
+
+@pytest.mark.parametrize("put", [a_file, a_fifo, a_link_to_nothing])
+def test_what_stands_in_the_seals_place_is_told_before_anything_is_sealed(
+    home: Path, put: Callable[[Path], None]
+) -> None:
+    open_node(files_of(home), choose.load()).store.close()
+    path = instead(home, "seals", put)
+    done = cmkms("member", "add", "--home", str(home), *TO_TWO)
+    assert done.returncode == StateError.exit_code
+    assert f"Error: {path} cannot be made: it is " in done.stderr
+    assert (
+        "cure: mount what the link leads to, or make it right; a file in a directory's place is to be moved away"
+        in (done.stderr)
+    )
+    assert "complete" in cmkms("epoch", "show", "--home", str(home)).stdout, "nothing was sealed"
