@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.config.webhook import WebhookUrl
+from cometkms.config.webhook import WebhookUrl, parse_url
 from cometkms.errors import ConfigError, OperatorError, os_words
 from cometkms.limits import WEBHOOK_ANSWER_MAX_BYTES, WEBHOOK_TIMEOUT_S, WEBHOOK_WORDS_MAX_BYTES
 from cometkms.printable import printable
@@ -125,7 +125,7 @@ async def post(
     if status in _REDIRECTS:
         raise DeliveryError(
             f"{url} sends elsewhere (HTTP {status}), and that is not followed",
-            cure="configure the address that it names",
+            cure=f"configure the address that it names{_elsewhere(headers)}",
         )
     meaning, cure = _MEANINGS.get(status, ("", _UNKNOWN_ANSWER))
     said = f" {words!r}" if words else ""
@@ -187,6 +187,14 @@ def _parse(url: WebhookUrl, head: bytes) -> tuple[int, dict[str, str]]:
         raise DeliveryError(f"{url} does not answer as a web server does", cure=_NO_WEB_SERVER)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     return int(parts[1]), headers
+
+
+def _elsewhere(headers: Mapping[str, str]) -> str:
+    """The host that a redirect names, where that is an address to configure; its path is a secret."""
+    try:
+        return f", at {parse_url(headers.get('location', ''))}"
+    except ConfigError:
+        return ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

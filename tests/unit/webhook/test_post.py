@@ -69,6 +69,21 @@ def test_what_is_no_delivery_says_why_and_ends_in_time(
         assert where.asked == ["/services/T0/SECRET"], "once, and nowhere else"
 
 
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://hooks.example.org/services/SECRET", ", at https://hooks.example.org"),
+        ("https://hooks.example.org:8443/SECRET", ", at https://hooks.example.org:8443"),
+        ("/login/SECRET", ""),
+        ("http://elsewhere.example/SECRET", ""),
+        ("https://\x1b[2J/SECRET", ""),
+        ("", ""),
+    ],
+)
+def test_of_a_redirect_the_host_is_told_and_nothing_of_its_path(location: str, told: str) -> None:
+    assert posting._elsewhere({"location": location}) == told
+
+
 def test_who_is_not_there_is_named() -> None:
     with receiver() as where:
         pass
