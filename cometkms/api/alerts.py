@@ -34,6 +34,10 @@ _DISK_FACTOR: Final = 10.0  # slow is a disk that takes so many times what it to
 _DISK_SYNCS_MIN: Final = 200  # which is known after so many
 _JUMP: Final = "jump"
 AGENT_PREFIX: Final = "agent:"  # of an address that is an agent's name
+_CURE_OF_FIRST_START: Final = (
+    "start all nodes of the list: at its first start a cluster waits until each has seen every other; `cmkms peers` names "
+    "who is missing"
+)
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
 # what is told of a member that may simply be down: the alerts of all say to start it
 _STARTED: Final = frozenset({PeerCode.DOWN, PeerCode.NOT_DIALLED})
@@ -55,7 +59,7 @@ class Rule:
 #: Every alert there is, in the order in which they are shown: the worst first.
 RULES: Final[dict[str, Rule]] = {
     "no_leader": Rule(
-        3.0, 1.0, "see with `cmkms peers` who is missing and start it: `cmkms start` on its machine; a majority must be up and connected"
+        3.0, 1.0, "see with `cmkms peers` who is missing and start it: `cmkms start` on its machine; a majority must be up, connected and complete"
     ),
     "requests_refused": Rule(
         0.0, 5.0, "`cmkms status` says which validator and why; nothing needs to be recovered because of it"
@@ -318,6 +322,7 @@ def _leadership(status: Status) -> Iterator[Held]:
     if complete <= quorum < len(members):
         missing = [one for one in members if not one.get("connected") or one.get("state") != MemberState.COMPLETE]
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
+        are = "is" if len(there) == 1 else "are"
         of_them = f", {complete} of them complete" if complete < len(there) else ""
         are = "is" if len(there) == 1 else "are"
         yield Held(
@@ -351,12 +356,15 @@ def _strict_waits(status: Status) -> Iterator[Held]:
 
 
 def _cure_of_absence(members: Sequence[Mapping[str, object]], me: str) -> str:
-    """Return the cure of the first member that is away for a reason with a cure of its own."""
+    """Return the cure of the first member that is away for a reason with a cure of its own, and
+    what to do then: a majority is not enough for a first start."""
+    born = any(one.get("self") and one.get("state") in (MemberState.EMPTY, MemberState.BORN) for one in members)
+    general = _CURE_OF_FIRST_START if born else RULES["no_leader"].cure
     for member in members:
         code = _code(member)
         if not member.get("connected") and code in OF_PEERS and code not in _STARTED:
-            return f"{cure_of_peer(code, str(member.get('id')), me)}; then {RULES['no_leader'].cure}"
-    return ""
+            return f"{cure_of_peer(code, str(member.get('id')), me)}; then {general}"
+    return general
 
 
 def _refused(status: Status) -> Iterator[Held]:

@@ -149,7 +149,7 @@ class StateReport:
             seq=store.seq,
             rows=[self._row(chain, row) for chain, row in zip(settings.chains, self._opened.rows, strict=True)],
             hardening=self._hardening,
-            warnings=list(self._opened.warnings),
+            warnings=self._warnings(),
             refused=dict(node.counters),
             peers_port=self._network.counters(),
             fdatasync_us=node.reservations.sync_ns.summary_us(),
@@ -203,6 +203,11 @@ class StateReport:
             facts=_shown(node.roster.facts),
             marks=[_place(chain.id, hrs) for chain, hrs in zip(settings.chains, places, strict=True)],
         )
+
+    def _warnings(self) -> list[str]:
+        """What was found at the start, as long as it matters."""
+        over = self._opened.told if self._node.membership.phase is MemberState.COMPLETE else ()
+        return [one for one in self._opened.warnings if one not in over]
 
     def _other(self, name: str, addr: str, link: MemberReport | None, places: tuple[HRS, ...]) -> MemberReport:
         """`link`: what the network says of the member; `places`: this node's own."""

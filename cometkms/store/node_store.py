@@ -128,7 +128,8 @@ class OpenedNode:
 
     `signed_at`: UNIX seconds when each of `signed` was written into its state file. `ended`: epochs
     that seals ended here. `adopted`: members that count as read in this recovery, because the
-    operator brought their stores, and those stores' incarnations.
+    operator brought their stores, and those stores' incarnations. `told`: those of the warnings
+    that are over once this node is complete.
     """
 
     store: PromiseStore
@@ -138,6 +139,7 @@ class OpenedNode:
     adopted: Mapping[str, Incarnation] = field(default_factory=dict)
     signed_at: tuple[float, ...] = ()
     ended: tuple[Ended, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedNode:
@@ -179,7 +181,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
         store.close()
         raise
     adopted = _read_adopted(files, store.header)
-    return OpenedNode(store, rows, tuple(signed), tuple(warnings), adopted, written, read_ended(files))
+    return OpenedNode(store, rows, tuple(signed), tuple(warnings), adopted, written, read_ended(files), told)
 
 
 def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:

@@ -272,9 +272,11 @@ def test_a_recovering_node_says_that_it_does_not_count_beside_who_leads(cluster:
         leader=leader,
     )
     assert f"{other} (not connected)" in seen["why"]
+    assert any("is lost" in one for one in cluster.nodes[lost].status()["warnings"])
     until("the leader says who recovers", lambda: "peer_recovering" in voices(cluster, leader)["alerts"])
     cluster.cut(lost, other, on=False)
     agree(cluster, lost, "elsewhere", "signed", "all", healthy=True, verdict=GOOD, leader=leader)
+    until("it has nothing to warn of any more", lambda: cluster.nodes[lost].status()["warnings"] == [])
 
 
 def test_between_two_epochs_nobody_leads_and_each_node_says_why(cluster: Cluster, asker: Asker) -> None:

@@ -535,6 +535,18 @@ def test_a_member_that_is_away_has_the_cure_of_its_code_whatever_the_words(code:
     assert ("duplicate_id" in [one["name"] for one in scene.alerts.current()]) == (code is PeerCode.DUPLICATE)
 
 
+@pytest.mark.parametrize(("code", "begins"), [("not_dialled", "start all nodes"), ("unreachable", "is the machine")])
+def test_a_first_start_waits_for_all_and_its_cure_does_not_speak_of_a_majority(code: str, begins: str) -> None:
+    scene = Scene()
+    hear(scene, "words", code)
+    scene.member(0)["state"] = scene.state["node_state"] = "empty"
+    scene.state.update(leader_id="", is_leader=False, why="the first start waits until every node was seen")
+    scene.wait(8)
+    cure = cure_of(scene, "no_leader")
+    assert cure.startswith(begins)
+    assert "start all nodes of the list" in cure and "majority" not in cure
+
+
 def test_words_alone_are_no_code() -> None:
     scene = Scene()
     hear(scene, "epochs differ, the peers' protocol differs, it is not in the peer list", "closed")
