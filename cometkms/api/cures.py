@@ -60,7 +60,8 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; a node of its own needs another `id` and a home from `cmkms init`",
     PeerCode.MYSELF: "its address in `peer` leads to this very node: correct the address of {subject}",
     PeerCode.NAME: "the `id` there and its name in `peer` differ: make them the same; a copied config.toml needs its own `id`",
-    PeerCode.KEY: "another validator key or priv/cluster.key there, or its address in `peer` leads to another machine: `cmkms config digest` on both",
+    PeerCode.KEY: "the validator key or priv/cluster.key differ: here, where it is so with every member, else there; or its address in `peer` leads "
+    "to another machine: `cmkms config digest` on both",
     PeerCode.SUPERSEDED: "another machine, or a later store, stands for {subject} now: leave the earlier one off if it was replaced; if an older "
     "copy of its data was put back, move data/ away there and start it",
     PeerCode.UNBELIEVED: "its numbers are beyond what promises can have made: find out what runs as {subject}; nothing of it is taken here",
