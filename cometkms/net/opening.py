@@ -47,11 +47,17 @@ async def open_session(
         return await _open_noise(connection, target.peer_key, chain_id, core, identity)
     loop = asyncio.get_running_loop()
     handshake = Handshake(core, identity)
-    async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-        while not handshake.done:
-            answer = handshake.feed(await _receive(connection))
-            if answer:
-                await loop.sock_sendall(connection, answer)
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            while not handshake.done:
+                answer = handshake.feed(await _receive(connection))
+                if answer:
+                    await loop.sock_sendall(connection, answer)
+    except TimeoutError as error:  # not a firewall's: the connection is there
+        raise TimeoutError(
+            f"it takes the connection, and no handshake came within {HANDSHAKE_TIMEOUT_S:g} s: it hangs, is no validator, or the way "
+            "there loses large packets (its MTU)"
+        ) from error
     session = core.session(handshake.dialect, chain_id, handshake.frames, handshake.leftover)
     return Opened(session, handshake.dialect, handshake.remote_identity)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cometkms.address import Address
+from cometkms.api.alerts import AGENT_PREFIX
 from cometkms.api.cures import cure_of_peer
 from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
@@ -21,6 +22,7 @@ from cometkms.wire.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"
 VALIDATORS: Final = "validators"
+_CURE_OF_AGENT: Final = "start `cmkms agent` on its machine; where it runs, its log says why it is not connected"
 ADDRESSES: Final = "addresses"
 _ALL_S: Final = CONNECT_TIMEOUT_S + 2.0  # names may take a moment more
 
@@ -168,13 +170,9 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader
                 found.append(ok(VALIDATORS, f"{name} is connected"))
             else:
                 why = f": {validator['last_error']}" if validator.get("last_error") else ""
-                found.append(
-                    warn(
-                        VALIDATORS,
-                        f"{name} is {validator.get('state')}{why}",
-                        "start the validator, or look at its priv_validator_laddr",
-                    )
-                )
+                is_agent = name.startswith(AGENT_PREFIX)
+                cure = _CURE_OF_AGENT if is_agent else "start the validator, or look at its priv_validator_laddr"
+                found.append(warn(VALIDATORS, f"{name} is not connected{why}", cure))
     return found
 
 

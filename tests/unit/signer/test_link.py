@@ -1,13 +1,19 @@
 """A validator's connection: who only earns refusals is read ever more slowly, and never sent away."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from cometkms.address import Address
+from cometkms.core import choose
+from cometkms.errors import said
 from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S, TURN_MAX_NS
 from cometkms.model import HRS, Kind, Line, Reason, Request, Timestamp
+from cometkms.net import opening
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 
@@ -131,3 +137,21 @@ def test_who_sends_many_requests_at_once_has_one_turn_and_then_everybody_else_ha
         assert link.requests == 5
 
     pauses(work)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x22"])
+def test_who_takes_the_connection_and_sends_no_handshake_is_not_told_as_a_firewall(
+    monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setattr(opening, "HANDSHAKE_TIMEOUT_S", 0.1)
+
+    async def main() -> str:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.sendall(data)
+            with pytest.raises(TimeoutError) as told:
+                await opening.open_session(ours, Address("127.0.0.1", 1), "c", choose.load(), Identity.generate())
+        return said(told.value)
+
+    assert asyncio.run(main()).startswith("it takes the connection, and no handshake came within 0.1 s")

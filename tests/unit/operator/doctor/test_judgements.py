@@ -318,7 +318,12 @@ def test_validators_are_the_leaders_matter() -> None:
             ],
         }
     ]
-    assert levels(reach.judge_validators(chains, leads=True, leader="a")) == ["ok", "WARN"]
+    _, away = told = reach.judge_validators(chains, leads=True, leader="a")
+    assert levels(told) == ["ok", "WARN"]
+    assert away.words == "tcp://w (c) is not connected: refused"
+    agents = [{"chain_id": "c", "validators": [{"addr": "agent:sentry", "state": "waiting"}]}]
+    (agent,) = reach.judge_validators(agents, leads=True, leader="a")
+    assert agent.cure.startswith("start `cmkms agent`")
     for leader, words in (("b", "another node leads, and dials"), ("", "nobody leads, as far as this node knows")):
         (found,) = reach.judge_validators(chains, leads=False, leader=leader)
         assert found.level.value == "note"
