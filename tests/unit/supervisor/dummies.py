@@ -169,12 +169,12 @@ def shows_the_board(context: ChildContext) -> int:
         context.ready()
         shown = None
         while not stop.is_set():
-            document = context.board.section("supervisor").read()
-            if document is not None:
-                document.pop("use")  # it changes all the time, and a line of the log has its bound
-            if document is not None and document != shown:
-                shown = document
-                log.info("board", document=json.dumps(document))
+            document = context.board.section("supervisor").read()  # the same object as last time, perhaps
+            # "use" changes all the time, and a line of the log has its bound
+            told = {name: value for name, value in (document or {}).items() if name != "use"}
+            if told and told != shown:
+                shown = told
+                log.info("board", document=json.dumps(told))
             await asyncio.sleep(0.01)
 
     return looping(context, main)
