@@ -27,7 +27,7 @@ from cometkms.board.sections import (
     WebhookSection,
 )
 from cometkms.board.situation import SituationReport, answers, situation_of
-from cometkms.board.trouble import BESIDE, find_trouble, trouble_of_child
+from cometkms.board.trouble import BESIDE, find_trouble, trouble_of_child, trouble_of_supervisor
 from cometkms.hardening.measures import MeasureReport
 from cometkms.histogram import Buckets, Quantiles
 from cometkms.keytypes import raw_of, type_of
@@ -202,7 +202,7 @@ def _hardening(sections: Sections) -> list[MeasureReport]:
 
 def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
     """What is wrong with processes without which the node signs on."""
-    found = []
+    found = trouble_of_supervisor(beat_ages_s)
     for child in (sections["supervisor"] or {}).get("children", []):
         if (name := child.get("name", "")) in BESIDE:
             found += [f"{words}; signing goes on" for words in trouble_of_child(name, child, beat_ages_s)]

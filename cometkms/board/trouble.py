@@ -13,6 +13,8 @@ from cometkms.board.situation import BEAT_LATE_S, answers, situation_of
 
 #: Children that a signing node cannot be without.
 ESSENTIAL: Final = ("state", "signer")
+#: It beats like its children, and nobody starts it again.
+SUPERVISOR: Final = "supervisor"
 #: Children without which it signs on: their troubles are warnings.
 BESIDE: Final = ("audit", "webhook")
 
@@ -34,6 +36,14 @@ def find_trouble(sections: Sections, beat_ages_s: Mapping[str, float | None], no
         if sections[name] is None and answers(name, sections, beat_ages_s)
     )
     return trouble + situation_of(sections, beat_ages_s, now).trouble()
+
+
+def trouble_of_supervisor(beat_ages_s: Mapping[str, float | None]) -> list[str]:
+    """What is wrong with the one that watches the others: they go on without it, as they are."""
+    age_s = beat_ages_s.get(SUPERVISOR)
+    if age_s is None or age_s <= BEAT_LATE_S:
+        return []
+    return [f"the supervisor {_late(age_s)}: no process of this node is watched or started again; start the node anew"]
 
 
 def trouble_of_child(name: str, child: ChildReport, beat_ages_s: Mapping[str, float | None]) -> list[str]:

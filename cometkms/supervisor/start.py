@@ -13,7 +13,7 @@ from cometkms.api import process as api
 from cometkms.audit import process as audit
 from cometkms.board.sections import SupervisorSection
 from cometkms.board.status_board import Board
-from cometkms.board.trouble import ESSENTIAL
+from cometkms.board.trouble import ESSENTIAL, SUPERVISOR
 from cometkms.config.load import unknown_variables
 from cometkms.config.ports import Place, check_ports, listener
 from cometkms.config.schema import Settings
@@ -76,7 +76,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
         ensure_identity(settings.home)
         _say_hello(settings, core_name, log)
         children = _children(settings)
-        board = Board(("supervisor", RELOAD_SECTION, *children), children)
+        board = Board((SUPERVISOR, RELOAD_SECTION, *children), (*children, SUPERVISOR))
         requests, permits, decisions = _queues(settings, core_name)
 
         def live_state(context: ChildContext) -> int:

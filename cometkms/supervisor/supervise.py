@@ -45,6 +45,7 @@ from typing import Final
 
 from cometkms.board.sections import ChildState, SupervisorSection
 from cometkms.board.status_board import Board
+from cometkms.board.trouble import SUPERVISOR
 from cometkms.errors import INTERNAL_EXIT, StoreFailure, SupersededError
 from cometkms.ipc.child import ANEW, HAND_OVER_SIGNAL, READY, RELOADED, RESTART_SIGNAL, RESTART_WANTED, SIGNER_STUCK
 from cometkms.ipc.notify import Notifier
@@ -122,6 +123,7 @@ class Supervisor:
         self._watched_at = time.monotonic()
         try:
             while self._ending is None:
+                self.board.beat(SUPERVISOR)
                 self._start_due()
                 self._publish()
                 self._service.notify()
@@ -358,6 +360,7 @@ class Supervisor:
 
     def _wait_gone(self, wave: list[Child], until: float) -> None:
         while any(child.pid for child in wave) and time.monotonic() < until:
+            self.board.beat(SUPERVISOR)
             _await_signal({signal.SIGCHLD}, _STOP_WATCH_S)
             self._reap()
 
@@ -376,7 +379,7 @@ class Supervisor:
         children = [child.report() for child in self._children]
         use = {child.name: child.use for child in self._children if child.use is not None}
         document: SupervisorSection = {**self.facts, "pid": os.getpid(), "children": children, "use": use}
-        self.board.section("supervisor").publish(document)
+        self.board.section(SUPERVISOR).publish(document)
 
 
 def _stay_shared() -> None:

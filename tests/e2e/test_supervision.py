@@ -124,8 +124,10 @@ def test_a_parent_that_was_frozen_for_long_kills_nobody_when_it_goes_on(
     signer = node.child("signer")["pid"]
     os.kill(signer, signal.SIGSTOP)  # it too stands still, and is not hung for that
     time.sleep(HUNG_AFTER_S + 1)
+    assert any("the supervisor has not beaten" in one for one in node.status()["warnings"])
     os.kill(signer, signal.SIGCONT)
     os.kill(node.process.pid, signal.SIGCONT)
+    until("it watches again", lambda: not any("the supervisor" in one for one in node.status()["warnings"]))
     validator.connect()
     validator.must_sign(PRECOMMIT, 1)
     time.sleep(1)

@@ -178,6 +178,16 @@ def test_an_audit_log_that_fails_is_a_warning(changed, words):
     assert (status["healthy"], status["warnings"][-1]) == (True, words)
 
 
+def test_a_supervisor_that_hangs_is_a_warning_while_its_children_go_on():
+    board = with_audit()
+    before = compose(board)["warnings"]
+    board.ages["supervisor"] = BEAT_LATE_S + 0.5
+    status = compose(board)
+    assert status["healthy"] is True
+    (words,) = [one for one in status["warnings"] if one not in before]
+    assert words.startswith("the supervisor has not beaten for 3.0 s: no process of this node is watched")
+
+
 def test_an_audit_process_that_is_away_or_hangs_is_a_warning():
     board = with_audit()
     child(board, "audit").update(state="backoff", last_exit="killed by SIGKILL")
