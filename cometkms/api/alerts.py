@@ -324,7 +324,6 @@ def _leadership(status: Status) -> Iterator[Held]:
         loss = "one more loss stops signing" if complete == quorum else "nothing can be signed"
         are = "is" if len(there) == 1 else "are"
         of_them = f", {complete} of them complete" if complete < len(there) else ""
-        are = "is" if len(there) == 1 else "are"
         yield Held(
             "quorum_minimum",
             "",

@@ -99,6 +99,9 @@ def tell(error: Exception) -> int:
         return 1
     if (failure := disk_failure(error)) is not None:
         error = failure
+    if isinstance(error, click.exceptions.Abort):
+        click.echo("Aborted", err=True)
+        return 1
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
@@ -118,9 +121,5 @@ def run() -> int:
 
     Raises: whatever stopped it, for tell().
     """
-    try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Aborted", err=True)
-        return 1
+    code = cli.main(standalone_mode=False)
     return code if isinstance(code, int) else 0

@@ -17,6 +17,7 @@ from cometkms.cli.passphrase import given, passphrase_options, to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.schema import Chain, Settings
+from cometkms.config.values import expanded
 from cometkms.core import choose
 from cometkms.durable import create_exclusively, make_directory, write_atomically
 from cometkms.errors import CometKMSError, KeyFileError, StateError, os_words
@@ -99,7 +100,7 @@ def command(
     """
     make_undumpable()
     settings, chain = chosen_chain(chain_id, node_id)
-    target = _target(kind, directory.expanduser().absolute(), chain)
+    target = _target(kind, expanded(directory).absolute(), chain)
     _refuse_type(kind, target, chain)
     with locked_home(chosen_home()):
         if min_height is not None:

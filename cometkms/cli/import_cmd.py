@@ -12,6 +12,7 @@ from cometkms.cli.options import chain_option, chosen_home, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.config.schema import Chain, Settings
+from cometkms.config.values import expanded
 from cometkms.core import choose
 from cometkms.durable import make_directory
 from cometkms.errors import ConfigError, KeyFileError, StateError
@@ -118,7 +119,7 @@ def command(
     core = choose.load()
     if min_height is not None and never_signed:
         raise ConfigError("--min-height and --never-signed contradict each other", cure="the one that is true")
-    homes = {path.resolve(): path for path in (one.expanduser().absolute() for one in paths)}
+    homes = {path.resolve(): path for path in (expanded(one).absolute() for one in paths)}
     typed = min_height is not None or never_signed
     # a home given twice is one
     asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)

@@ -40,12 +40,12 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the first word names. Raises: click.UsageError where there is none."""
-        import difflib  # here: who types what there is does not pay for it
-
         known = self.list_commands(ctx)
-        close = difflib.get_close_matches(args[0], known, 1) if args[0] not in known else []
-        if close and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        if args[0] not in known and not ctx.resilient_parsing:
+            import difflib  # here: who types what there is does not pay for it
+
+            if close := difflib.get_close_matches(args[0], known, 1):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
 
@@ -72,7 +72,9 @@ def chosen_home() -> Path:
     """The home of this invocation, absolute."""
     value = click.get_current_context().meta.get(_HOME_KEY)
     if value:
-        return Path(value).expanduser().absolute()
+        from cometkms.config.values import expanded
+
+        return expanded(Path(value)).absolute()
     from cometkms.config.load import default_home
 
     return default_home().absolute()
@@ -254,10 +256,11 @@ def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: s
     """
     from cometkms.config.load import default_home, load_settings
     from cometkms.config.table import Flags
+    from cometkms.config.values import expanded
 
     home = context.meta.get(_HOME_KEY)
     try:
-        settings = load_settings(Path(home).expanduser().absolute() if home else default_home(), Flags())
+        settings = load_settings(expanded(Path(home)) if home else default_home(), Flags())
     except CometKMSError:
         return []
     return [peer.id for peer in settings.peers if peer.id != settings.id and peer.id.startswith(incomplete)]

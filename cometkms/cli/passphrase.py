@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from cometkms.config.schema import Settings
-from cometkms.config.values import check_credential
+from cometkms.config.values import check_credential, expanded
 from cometkms.errors import KeyFileError
 from cometkms.keys.passphrase import (
     Passphrase,
@@ -44,7 +44,7 @@ def given(file: Path | None, fd: int | None, credential: str | None) -> Passphra
     if sum(one is not None for one in (file, fd, credential)) > 1:
         raise click.UsageError("give one of --passphrase-file, --passphrase-fd and --passphrase-credential")
     if file is not None:
-        return PassphraseFile(file.expanduser().absolute())
+        return PassphraseFile(expanded(file).absolute())
     if credential is not None:
         return PassphraseCredential(check_credential(credential), os.environ)
     return PassphraseDescriptor(fd) if fd is not None else None

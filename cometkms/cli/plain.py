@@ -1,10 +1,10 @@
 """Command lines that are plain enough to be understood without click: those of the units."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from cometkms.cli.agent_run import run_agent
+from cometkms.cli.loading import loading
 from cometkms.cli.start_run import run_plainly
 
 
@@ -14,6 +14,16 @@ def plainly(arguments: Sequence[str]) -> Callable[[], int] | None:
     """
     match list(arguments):
         case ["agent" | "start" as name, "--home", text] if text and not text.startswith("-"):
-            return partial(run_agent if name == "agent" else run_plainly, Path(text).expanduser().absolute())
+            return lambda: (run_agent if name == "agent" else run_plainly)(_absolute(text))
         case _:
             return None
+
+
+def _absolute(text: str) -> Path:
+    """Read a home as click's way does.
+
+    Raises: ConfigError; OSError where the working directory is gone.
+    """
+    with loading():
+        from cometkms.config.values import expanded
+    return expanded(Path(text)).absolute()

@@ -22,7 +22,7 @@ from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, load_setting
 from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home
 from cometkms.config.table import Flags
-from cometkms.config.values import check_chain_id, parse_validator
+from cometkms.config.values import check_chain_id, expanded, parse_validator
 from cometkms.core import choose
 from cometkms.errors import ConfigError, os_words
 from cometkms.keys.validator_key import (
@@ -133,7 +133,7 @@ def command(
     _check_planned(planned, () if elsewhere else validators, agents=agent is not None)
     for address in validators:
         parse_validator(address)
-    root = _empty_directory(Path(directory).expanduser().absolute())
+    root = _empty_directory(expanded(Path(directory)).absolute())
     if agent is not None and check_name(agent) in {node.id for node in planned}:
         raise click.UsageError(f"{agent} is a node's name; cure: another --agent")
     material = _material(key_file, state_file, chain, wanted)

@@ -33,6 +33,7 @@ from cometkms.config.values import (
     check_credential,
     check_node_id,
     check_unique_id,
+    expanded,
     parse_agent,
     parse_alert,
     parse_audit_mib,
@@ -308,7 +309,7 @@ def in_force(home: Path, environment: Mapping[str, str] | None = None) -> list[I
 
     The flags of `cmkms start`, which win over all this, are not seen from here.
     """
-    home = home.expanduser().absolute()
+    home = expanded(home).absolute()
     path = home / CONFIG_NAME
     document = read_config(home)
     sources = _Sources(Flags(), os.environ if environment is None else environment, document, path)
@@ -340,7 +341,7 @@ def load_settings(
 
     Raises: ConfigError with every problem found, a line each.
     """
-    home = home.expanduser().absolute()
+    home = expanded(home).absolute()
     path = home / CONFIG_NAME
     document, faults = _read_document(home)
     sources = _Sources(flags, os.environ if environment is None else environment, document, path)

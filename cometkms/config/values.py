@@ -103,13 +103,16 @@ def parse_file(text: str) -> Path:
     """A file's path, `~` and `~user` with their homes in its place. Raises: ConfigError."""
     if not text.isprintable() or not text.strip():
         raise ConfigError(f"{text[:_SHOWN_MAX]!r} is no file's path", cure="a path of printable characters")
+    return expanded(Path(text), "the whole path, beginning with /; or one relative to the node's home")
+
+
+def expanded(path: Path, cure: str = "the whole path, beginning with /") -> Path:
+    """A path with the home of `~` and `~user` in its place. Raises: ConfigError."""
     try:
-        return Path(text).expanduser()
+        return path.expanduser()
     except RuntimeError:
-        cure = "the whole path, beginning with /; or one relative to the node's home"
-        raise ConfigError(
-            f"{text[:_SHOWN_MAX]!r} begins at the home of a user that is not known here", cure=cure
-        ) from None
+        shown = str(path)[:_SHOWN_MAX]
+        raise ConfigError(f"{shown!r} begins at the home of a user that is not known here", cure=cure) from None
 
 
 def parse_validator(text: str) -> ValidatorAddress:

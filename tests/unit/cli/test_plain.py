@@ -2,25 +2,25 @@
 whatever else is typed, click reads.
 """
 
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import click
 import pytest
 
 from cometkms.cli import plain, start
-from cometkms.cli.agent_run import run_agent
 from cometkms.cli.plain import plainly
-from cometkms.cli.start_run import run_plainly
 from tests.unit.cli.inside import cmkms
 
 
 @pytest.mark.parametrize("text", ["/var/lib/cometkms", "home/of it", "~/.cmkms"])
-@pytest.mark.parametrize(("name", "run"), [("agent", run_agent), ("start", run_plainly)])
-def test_the_home_behind_it_is_read_as_click_reads_it(name: str, run: object, text: str) -> None:
+@pytest.mark.parametrize(("name", "run"), [("agent", "run_agent"), ("start", "run_plainly")])
+def test_the_home_behind_it_is_read_as_click_reads_it(name: str, run: str, text: str) -> None:
     found = plainly([name, "--home", text])
-    assert isinstance(found, partial)
-    assert (found.func, found.args) == (run, (Path(text).expanduser().absolute(),))
+    assert found is not None
+    with patch.object(plain, run, return_value=17) as called:
+        assert found() == 17
+    called.assert_called_once_with(Path(text).expanduser().absolute())
 
 
 @pytest.mark.parametrize("name", ["agent", "start"])
@@ -58,10 +58,20 @@ def test_one_that_cannot_start_says_the_same_either_way(name: str, cure: str, tm
     assert cure in plain.stderr
 
 
-def test_an_interrupt_before_it_runs_is_told_the_same_either_way() -> None:
-    with patch.object(plain, "run_plainly", side_effect=KeyboardInterrupt):
+@pytest.mark.parametrize("name", ["agent", "start"])
+def test_the_home_of_a_user_that_is_not_known_is_told_the_same_either_way(name: str) -> None:
+    plain, read = cmkms(name, "--home", "~no-such-user/x"), cmkms(name, "--home=~no-such-user/x")
+    assert (plain.returncode, plain.stdout, plain.stderr) == (read.returncode, read.stdout, read.stderr)
+    assert plain.returncode == 3
+    assert "'~no-such-user/x' begins at the home of a user that is not known here; cure: " in plain.stderr
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, click.Abort])
+def test_an_interrupt_before_it_runs_is_told_the_same_either_way(how: type[BaseException]) -> None:
+    """Also at the passphrase's prompt, where click has a word of its own for it."""
+    with patch.object(plain, "run_plainly", side_effect=how):
         one = cmkms("start", "--home", "x")
-    with patch.object(start, "run_node", side_effect=KeyboardInterrupt):
+    with patch.object(start, "run_node", side_effect=how):
         other = cmkms("start", "--home=x")
     assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
     assert one.returncode == 1
