@@ -20,6 +20,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,8 @@ def unpack_state(packed: Any) -> dict[bytes, Watermark]:
 
 def discard_journal(path: Path) -> None:
     """Put a broken journal aside, or what stands in its place: the next start is one that lost it.
+    What holds nothing itself (a link, a FIFO, a socket) is taken away: a process that is shut off
+    may give names to files and directories only.
 
     Raises: StoreFailure.
     """
@@ -67,7 +70,11 @@ def discard_journal(path: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             try:
-                path.rename(aside)
+                mode = path.lstat().st_mode
+                if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                    path.rename(aside)
+                else:
+                    path.unlink()
             except OSError as error:
                 if error.errno not in _NOT_OVER:
                     raise

@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 
 from cometkms.errors import StoreFailure
+from cometkms.hardening import landlock
+from cometkms.hardening.children import WORK
+from cometkms.hardening.landlock import Beneath, Ruleset
+from cometkms.hardening.prctl import make_undumpable
 from cometkms.limits import RAFT_JOURNAL_MAX_BYTES, SIGN_BYTES_MAX_BYTES
 from cometkms.model import HRS, Watermark
 from cometkms.state.raft.journal import Journal, discard_journal, pack_state, unpack_state
+from tests.unit.hardening.child import in_child
 
 STATE = {b"k" * 32: Watermark(HRS(9, 1, 2), b"sign bytes", b"s" * 64), b"a" * 32: Watermark(HRS(3, 0, 3), b"", b"")}
 HEAD_BYTES = 12  # length and checksum
@@ -307,10 +312,13 @@ def without_end(path: Path) -> None:
         file.truncate(RAFT_JOURNAL_MAX_BYTES + 1)
 
 
-@pytest.mark.parametrize(
+NO_JOURNALS = pytest.mark.parametrize(
     "put", [os.mkfifo, Path.mkdir, a_socket, without_end, lambda path: path.symlink_to("nowhere")],
     ids=["a FIFO", "a directory", "a socket", "a file without end", "a link"],
 )  # fmt: skip
+
+
+@NO_JOURNALS
 @pytest.mark.parametrize("before", [None, Path.mkdir, Path.touch], ids=["", "a directory aside", "a file aside"])
 def test_what_is_no_journal_is_put_aside_like_a_broken_one(
     tmp_path: Path, put: Callable[[Path], None], before: Callable[[Path], None] | None
@@ -326,6 +334,20 @@ def test_what_is_no_journal_is_put_aside_like_a_broken_one(
     assert stat.S_ISREG(path.lstat().st_mode)
     assert not Journal(path).untrusted
     assert not (tmp_path / "nowhere").exists()
+
+
+@NO_JOURNALS
+def test_it_is_put_aside_by_a_process_that_is_shut_off_too(tmp_path: Path, put: Callable[[Path], None]) -> None:
+    """Which may not make a FIFO or a link, and so gives none another name."""
+    put(tmp_path / "raft")
+
+    def life() -> str:
+        make_undumpable()
+        landlock.restrict(Ruleset((Beneath(tmp_path, WORK),)), landlock.abi())
+        return Journal(tmp_path / "raft").untrusted
+
+    assert in_child(life)
+    assert not Journal(tmp_path / "raft").untrusted
 
 
 @pytest.mark.parametrize("stop", ["pwrite", "fdatasync"])
