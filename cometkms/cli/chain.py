@@ -30,6 +30,7 @@ from cometkms.store.node_store import (
     ChainFiles,
     NodeFiles,
     bring_up,
+    has_store,
     known_mark,
     refuse_lacking,
     verified_state,
@@ -353,7 +354,7 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
     target = ChainFiles(Row(public_key, old), chain.state_file)
     in_file = verified_state(files, target, core)
     path = files.store_path
-    if not path.exists() and not path.is_symlink():
+    if not has_store(path):
         raise StateError(
             f"{path} is missing, so nothing would keep what was signed under {old}. Nothing was changed",
             cure=f"start the node once with chain_id {old}, which makes one or says what was lost; stop it, and do this again",

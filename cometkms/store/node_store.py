@@ -1052,7 +1052,8 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
         mark = Watermark(mark.hrs)
     known = verified_state(files, chain, core) if chain.state_path.exists() else Watermark()
     check_state_files([chain])
-    if files.store_path.exists():
+    stored = has_store(files.store_path)
+    if stored:
         store = PromiseStore.open(files.store_path)
         try:
             if store.header.state is NodeState.SEALED:
@@ -1066,7 +1067,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
             store.close()
     else:
         _refuse_lower(mark, known)
-    with after_store(files.store_path, f"it stands at {mark.hrs}") if files.store_path.exists() else nullcontext():
+    with after_store(files.store_path, f"it stands at {mark.hrs}") if stored else nullcontext():
         state_file.save(chain.state_path, mark)
         forget_export(chain.state_path, chain.row.chain_id)
     return mark

@@ -12,6 +12,7 @@ stays the same one (owner, epoch, incarnation, seq), and born.json what it is: t
 this node has forgotten nothing.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     mark = burnt_up_to(height)
     check_state_files([chain])
     kept: list[Path] = []
-    if has_store(files.store_path):
+    stored = has_store(files.store_path)
+    if stored:
         store = PromiseStore.open(files.store_path)
         try:
             header = store.header
@@ -68,10 +70,9 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
                 store.add_row(chain.row, mark, opened=files.alone)
         finally:
             store.close()
-        with after_store(files.store_path, f"it stands at {mark.hrs}"):
-            state_file.save(chain.state_path, mark)
     else:
         kept += _copied_if_there(chain.state_path)
+    with after_store(files.store_path, f"it stands at {mark.hrs}") if stored else nullcontext():
         state_file.save(chain.state_path, mark)
     return Reset(tuple(kept), mark)
 

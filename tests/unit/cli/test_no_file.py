@@ -20,10 +20,11 @@ from cometkms.durable import write_atomically
 from cometkms.errors import BusyError, CometKMSError, KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
+from cometkms.model import HRS, Watermark
 from cometkms.net.control import listen_control
 from cometkms.rules.burnt import Heights
 from cometkms.store.lock import lock_home
-from cometkms.store.node_store import NodeFiles, known_mark, open_node, recover
+from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, recover
 from tests.e2e.node import cmkms
 from tests.unit.hardening.child import in_child
 
@@ -143,11 +144,19 @@ def test_a_store_that_is_none_is_no_missing_one(home: Path, put: Callable[[Path]
     """
     path = instead(home, "data/node0/promises", put)
     files, core = files_of(home), choose.load()
-    for attempt in (lambda: open_node(files, core), lambda: known_mark(files, files.chains[0], core)):
+    before = (home / STATE).read_bytes()
+    for attempt in (
+        lambda: open_node(files, core),
+        lambda: known_mark(files, files.chains[0], core),
+        lambda: import_mark(files, files.chains[0], Watermark(HRS(7, 0, 3)), core),
+    ):
         with pytest.raises(StateError) as error:
             attempt()
         assert str(path) in error.value.what
         assert error.value.cure == "put the file itself there, in place of what is there now"
+    renamed = cmkms("chain", "rename", "--home", str(home), "--from", "c-1", "--to", "c-2", "--yes")
+    assert f"Error: {path} cannot be opened: it is " in renamed.stderr
+    assert (home / STATE).read_bytes() == before, "a state file ahead of its store would keep the node from starting"
     kept, marks = recover(files, Heights(5), core)
     assert (kept, marks[0].hrs.height) == (path.with_name("promises.old-1"), 5)
 
