@@ -30,8 +30,8 @@ def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
         if not is_locked(chosen_home()):
             raise
         raise OperatorError(
-            f"a node holds this home, and nobody answers at {path.parent}",
-            cure="`cmkms status` says what its processes do; wait if it has only begun; is --id another node's?",
+            f"a node holds this home, or a command that changes it, and nobody answers at {path.parent}",
+            cure="wait if it has only begun; `cmkms status` says what a node's processes do; is --id another node's?",
         ) from error
 
 

@@ -190,7 +190,9 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
                 f"no node runs at {path.parent}", cure="start it there, or give --home and --id of the one that runs"
             ) from error
         why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
-        raise OperatorError(f"{path}: {why}", cure="`cmkms status` says what the node's processes do") from error
+        denied = isinstance(error, PermissionError)
+        cure = "run this as the node's user" if denied else "`cmkms status` says what the node's processes do"
+        raise OperatorError(f"{path}: {why}", cure=cure) from error
     try:
         answer = json.loads(received)
     except ValueError:

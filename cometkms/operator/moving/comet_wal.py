@@ -25,7 +25,7 @@ from cometkms.limits import HEIGHT_MAX
 _RECORD_MOST: Final = (1 << 20) + 1024  # CometBFT's maxMsgSizeBytes, and a little
 _FILE_MOST: Final = 64 << 20  # a file is turned at 10 MiB
 _FILES_MOST: Final = 4  # heights are finished every few seconds
-_RECORDS_MOST: Final = 1 << 18  # in all files: a turned file of the smallest ones holds not so many
+_RECORDS_MOST: Final = 1 << 18  # in all files: 40 bytes each in a turned one of 10 MiB, and most are longer
 _HEAD_BYTES: Final = 8  # of a record: checksum and length
 _POLYNOMIAL: Final = 0x82F63B78
 

@@ -21,7 +21,7 @@ from cometkms.errors import BusyError, CometKMSError, KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
 from cometkms.model import HRS, Watermark
-from cometkms.net.control import listen_control
+from cometkms.net.control import ask, listen_control
 from cometkms.rules.burnt import Heights
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, recover
@@ -370,6 +370,12 @@ def test_a_directory_that_takes_no_file_is_named_with_the_file(of_a_user: Path) 
     what, cure = refused(lambda: listen_control(data / "control.sock"))
     assert what == f"{data / 'control.sock'} cannot be listened on: permission denied"
     assert cure == f"the node's user must be able to write {data}"
+
+
+def test_who_may_not_ask_a_node_is_told_whose_it_is_to_ask(of_a_user: Path) -> None:
+    data, socket_path = of_a_user / "data", of_a_user / "data" / "node0" / "control.sock"
+    data.chmod(0)
+    assert refused(lambda: ask(socket_path, {})) == [f"{socket_path}: permission denied", "run this as the node's user"]
 
 
 TO_TWO = ("node0=127.0.0.1:9430", "node1=127.0.0.1:9431", "--yes")

@@ -209,7 +209,7 @@ def test_a_node_whose_state_process_is_away_is_not_to_be_started(tmp_path: Path,
     (tmp_path / "data" / "node0").mkdir(parents=True)
     with locked_home(tmp_path):
         said = refusal(invoke(tmp_path, *arguments))
-    assert "a node holds this home" in said and "`cmkms status`" in said
+    assert "a node holds this home, or a command" in said and "`cmkms status`" in said
     assert "start it" not in said
     assert "cure: start it there" in refusal(invoke(tmp_path, *arguments))
 
