@@ -14,7 +14,9 @@ CometKMSError
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
 """
 
+import codecs
 import errno
+import json
 import os
 import stat
 from collections.abc import Iterable
@@ -125,8 +127,8 @@ class InvariantError(CometKMSError):
 
 #: What a disk says, whatever file is meant: it is full, it fails, or it is mounted read-only.
 _DISK: Final = {
-    errno.ENOSPC: "make room there (`df`, and `df -i`); nothing is lost, and the next start goes on",
-    errno.EDQUOT: "make room there, or raise the quota of the node's user; nothing is lost, and the next start goes on",
+    errno.ENOSPC: "make room there (`df`, and `df -i`), then the same again; nothing is lost",
+    errno.EDQUOT: "make room there, or raise the quota of the node's user, then the same again; nothing is lost",
     errno.EIO: "the disk fails (`dmesg`): move the node to another machine or disk as docs/RUNBOOK.md says, and never copy data/",
     errno.EROFS: "mount it writable; if the system made it read-only by itself, the disk fails (`dmesg`)",
 }
@@ -134,6 +136,9 @@ _DISK: Final = {
 
 #: What helps where a file system takes no writing.
 READ_ONLY_CURE: Final = _DISK[errno.EROFS]
+
+#: What helps where this user may not read what the node's user keeps for itself.
+OTHER_USER_CURE: Final = "run this as the node's user, to whom it must belong"
 
 
 class WordedError(OSError):
@@ -215,12 +220,23 @@ def os_words(error: OSError) -> str:
 
 
 def said(error: BaseException) -> str:
-    """What an error says to a person, in one place: an error of the system and bytes that are no
-    text in words, any other's own text, or at least its kind.
+    """What an error says to a person, in one place: an error of the system, bytes that are no text
+    and text that is no JSON in words, any other's own text, or at least its kind.
     """
     if isinstance(error, UnicodeDecodeError):
+        if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "it is text in UTF-16: save it as UTF-8, without a byte order mark"
         return f"byte {error.start + 1} is of no text in UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        if error.doc.startswith("\ufeff"):
+            return "it begins with a byte order mark: save it as UTF-8 without one"
+        return f"it goes wrong in line {error.lineno}, column {error.colno}"
     return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+
+
+def no_json(error: Exception) -> str:
+    """Why text is no JSON, of what json.loads() and decoding raise."""
+    return f"it is no JSON ({'it is nested too deep' if isinstance(error, RecursionError) else said(error)})"
 
 
 #: Where this program's own modules are; a clone's directory above them may bear the same name.

@@ -10,7 +10,15 @@ from cometkms import __version__
 from cometkms.cli.loading import loading
 from cometkms.cli.options import EXIT_CODES, CommandGroup, home_option
 from cometkms.cli.output import say_error
-from cometkms.errors import INTERNAL_EXIT, CometKMSError, disk_failure, place_of, said
+from cometkms.errors import (
+    INTERNAL_EXIT,
+    OTHER_USER_CURE,
+    CometKMSError,
+    cure_of_file,
+    disk_failure,
+    place_of,
+    said,
+)
 
 #: Each command and the module of this package that has it as `command`, in the order of the help.
 _MODULES: Final = {
@@ -110,7 +118,8 @@ def tell(error: Exception) -> int:
         return error.exit_code
     # of the machine, and no command foresaw it: words, and what it is about
     if isinstance(error, OSError):
-        say_error(CometKMSError(f"{place_of(error)}: {said(error)}"))
+        cure = cure_of_file(error, OTHER_USER_CURE if isinstance(error, PermissionError) and error.filename else "")
+        say_error(CometKMSError(f"{place_of(error)}: {said(error)}", cure=cure))
         return 1
     traceback.print_exception(error)
     return INTERNAL_EXIT

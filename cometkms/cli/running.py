@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from cometkms.cli.options import chosen_home, load_home
-from cometkms.errors import OperatorError
+from cometkms.errors import OTHER_USER_CURE, OperatorError, cure_of_file, os_words
 from cometkms.net.control import NoNodeError, ask
 from cometkms.store.lock import is_locked
 
@@ -43,9 +43,15 @@ def _socket_of(node_id: str | None) -> Path:
     data = chosen_home() / "data"
     if node_id is not None:
         return data / node_id / SOCKET_NAME
-    found = sorted(data.glob(f"*/{SOCKET_NAME}"))
+    try:
+        is_there = data.is_dir()
+        found = sorted(data.glob(f"*/{SOCKET_NAME}"))
+    except OSError as error:
+        raise OperatorError(
+            f"{data} cannot be looked into: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
+        ) from error
     if len(found) == 1:
         return found[0]
-    if not data.is_dir():
+    if not is_there:
         raise OperatorError(f"{data} does not exist, so no node runs there", cure="--home DIR of the node that runs")
     return data / load_home().id / SOCKET_NAME

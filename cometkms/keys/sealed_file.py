@@ -18,6 +18,7 @@ import json
 import os
 from typing import Any, Final
 
+from cometkms.errors import no_json
 from cometkms.keys.public import address_of, check_address, decode_public
 from cometkms.keytypes import ED25519, KeyType, raw_of, type_of, typed
 from cometkms.limits import SEAL_MEMORY_MAX_BYTES, SEAL_MEMORY_MIN_BYTES, SEAL_PASSES_MAX
@@ -69,7 +70,7 @@ def decode(untrusted: bytes | bytearray) -> SealedKey:
     try:
         document = json.loads(untrusted)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})") from error
+        raise ValueError(no_json(error)) from error
     if not isinstance(document, dict) or not isinstance(document.get("sealed_key"), dict):
         raise ValueError("it holds no sealed_key")
     if "priv_key" in document:

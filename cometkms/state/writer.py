@@ -20,7 +20,7 @@ from typing import Final
 
 from cometkms.core.interface import Core
 from cometkms.durable import open_directory
-from cometkms.errors import CometKMSError, InvariantError, StateError, StoreFailure, os_words
+from cometkms.errors import CometKMSError, InvariantError, StateError, StoreFailure, disk_failure, os_words
 from cometkms.hardening.account import CAP_DAC_OVERRIDE, Account
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, Mode
@@ -102,7 +102,7 @@ class _Writer:
             else:
                 self._write_mark(untrusted[0], untrusted[1:])
         except StoreFailure as error:
-            return _told(b"S", error)
+            return _told(b"S", disk_failure(error) or error)
         except (CometKMSError, ValueError) as error:
             return _told(b"I", error)
         return b"+"
@@ -130,7 +130,9 @@ class _Writer:
 
 
 def _told(kind: bytes, error: Exception) -> bytes:
-    return kind + str(error).encode("utf-8", "replace")[:_ANSWERED_MAX_BYTES]
+    """What is wrong and what helps, apart: the error itself, and what is behind it, stay here."""
+    what, cure = (error.what, error.cure) if isinstance(error, CometKMSError) else (str(error), "")
+    return kind + f"{what}\0{cure}".encode("utf-8", "replace")[:_ANSWERED_MAX_BYTES]
 
 
 class StateWriter:
@@ -176,7 +178,7 @@ class StateWriter:
                 raise InvariantError(f"the process that writes the state files is gone: {os_words(error)}") from error
         if answer == b"+":
             return
-        words = answer[1:].decode("utf-8", "replace")
+        what, _, cure = answer[1:].decode("utf-8", "replace").partition("\0")
         if answer[:1] == b"S":
-            raise StoreFailure(words)
-        raise InvariantError(words or "the process that writes the state files is gone")
+            raise StoreFailure(what, cure=cure)
+        raise InvariantError(what or "the process that writes the state files is gone")

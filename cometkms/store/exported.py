@@ -69,6 +69,13 @@ def _put(state_path: Path, chain_id: str, words: list[str] | None) -> None:
     sync_directory(path.parent)
 
 
+def check_export(state_path: Path) -> None:
+    """Whether forget_export() will find what it can read: it comes after the marks are written.
+    Raises: StateError.
+    """
+    _read(state_path.parent / EXPORTED_NAME)
+
+
 def refuse_exported(state_path: Path, chain_id: str) -> None:
     """Raises: StateError while the chain's key is another signer's."""
     path = state_path.parent / EXPORTED_NAME

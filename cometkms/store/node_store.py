@@ -27,6 +27,7 @@ say how far that went: refuse to start.
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,7 +51,7 @@ from cometkms.durable import (
     sync_directory,
     write_atomically,
 )
-from cometkms.errors import StateError, StoreFailure, cure_of_file, os_words
+from cometkms.errors import OTHER_USER_CURE, StateError, StoreFailure, cure_of_file, os_words
 from cometkms.limits import BIRTH_NONCE_BYTES, EPOCHS_ENDED_MAX
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
@@ -59,7 +60,7 @@ from cometkms.rules.epoch import Ended, sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.exported import forget_export, refuse_exported
+from cometkms.store.exported import check_export, forget_export, refuse_exported
 from cometkms.store.promise_store import (
     FILE_BYTES,
     STORE_NAME,
@@ -78,6 +79,8 @@ JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 _BORN_FORMAT = 1
 _BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
+#: How reading fails where nothing is left to read: there is no file, or what holds it is broken.
+_NOTHING_LEFT = frozenset({errno.ENOENT, errno.EINVAL, errno.EISDIR, errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +458,7 @@ def has_store(path: Path) -> bool:
         return False
     except OSError as error:
         raise StateError(
-            f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, "its owner must run the node")
+            f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
         ) from error
     return True
 
@@ -809,9 +812,12 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     """
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
+    _refuse_unread(files)
     _refuse_sealed(files)
     _refuse_other_members(files)
-    check_state_files(files.chains)
+    check_state_files(files.chains, files.born_paths)
+    for chain in files.chains:
+        check_export(chain.state_path)
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
@@ -845,15 +851,31 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     return kept, tuple(marks)
 
 
-def check_state_files(chains: Iterable[ChainFiles]) -> None:
-    """Whether the state files can be replaced: they are written after the store, and nothing is to
-    be half done. Raises: StateError.
+def _refuse_unread(files: NodeFiles) -> None:
+    """What is there, and this user or root may not read, is not lost: who goes on without it
+    undercuts what it says. Raises: StateError.
     """
-    for chain in chains:
-        path = chain.state_path
+    beside = (*(chain.state_path for chain in files.chains), *files.born_paths)
+    for path, read in ((files.store_path, read_bounded), *((path, read_file) for path in beside)):
+        try:
+            read(path, 0)
+        except OSError as error:
+            if error.errno not in _NOTHING_LEFT:
+                raise StateError(
+                    f"{path} cannot be read: {os_words(error)}, so what it knows is not known to be lost. Nothing was changed",
+                    cure=cure_of_file(error, OTHER_USER_CURE),
+                ) from error
+
+
+def check_state_files(chains: Iterable[ChainFiles], born: Iterable[Path] = ()) -> None:
+    """Whether the state files, and these born.json, can be replaced: they are written after the
+    store, and nothing is to be half done. Raises: StateError.
+    """
+    for path in (*(chain.state_path for chain in chains), *born):
         if path.is_dir():
+            what = BORN_NAME if path.name == BORN_NAME else "the state file"
             raise StateError(
-                f"{path} is a directory, and the state file is written there",
+                f"{path} is a directory, and {what} is written there",
                 cure="move it away; nothing was changed",
             )
         try:
@@ -992,7 +1014,7 @@ def held_mark(store: Path, row: Row) -> Watermark | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        cure = cure_of_file(error, "run this as the node's user")
+        cure = cure_of_file(error, OTHER_USER_CURE)
         raise StateError(f"{store} cannot be read: {os_words(error)}", cure=cure) from error
 
 
@@ -1052,6 +1074,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
         mark = Watermark(mark.hrs)
     known = verified_state(files, chain, core) if chain.state_path.exists() else Watermark()
     check_state_files([chain])
+    check_export(chain.state_path)
     stored = has_store(files.store_path)
     if stored:
         store = PromiseStore.open(files.store_path)

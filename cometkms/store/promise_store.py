@@ -43,7 +43,16 @@ from typing import Final, cast
 from cometkms.core.interface import Records, RowRecord
 from cometkms.core.pure.hot import PureRecords
 from cometkms.durable import Disk, FormatError, discarding, open_file, read_bounded, sync_directory
-from cometkms.errors import BusyError, InvariantError, StateError, StoreFailure, cure_of_file, os_words, said
+from cometkms.errors import (
+    OTHER_USER_CURE,
+    BusyError,
+    InvariantError,
+    StateError,
+    StoreFailure,
+    cure_of_file,
+    os_words,
+    said,
+)
 from cometkms.layouts import ROW_MAGIC, SECTOR_CHECK_BYTES, layout
 from cometkms.limits import (
     BIRTH_NONCE_BYTES,
@@ -344,7 +353,7 @@ class PromiseStore:
             raise StateError(f"{path} is missing") from None
         except OSError as error:
             raise StateError(
-                f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, "its owner must run the node")
+                f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
             ) from error
         store = cls(path, fd, disk)
         try:

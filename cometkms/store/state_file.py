@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cometkms.durable import read_file, write_atomically
-from cometkms.errors import CometKMSError, StateError, cure_of_file, os_words
+from cometkms.errors import CometKMSError, StateError, cure_of_file, no_json, os_words
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
@@ -87,7 +87,7 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     try:
         document = json.loads(data.decode(), object_pairs_hook=once)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})" if data else "it is empty") from error
+        raise ValueError(no_json(error) if data else "it is empty") from error
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")
     hrs = HRS(

@@ -4,6 +4,7 @@ stumbled over it.
 
 import asyncio
 import errno
+import json
 import os
 import socket
 import ssl
@@ -12,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from cometkms.address import Address
-from cometkms.errors import ConfigError, KeyFileError, StateError, StoreFailure, disk_failure, os_words, place_of, said
+from cometkms.errors import (
+    ConfigError,
+    KeyFileError,
+    StateError,
+    StoreFailure,
+    disk_failure,
+    no_json,
+    os_words,
+    place_of,
+    said,
+)
 from cometkms.net.dial import connect
 
 
@@ -141,3 +152,18 @@ def test_bytes_that_are_no_text_are_told_in_words() -> None:
     with pytest.raises(UnicodeDecodeError) as caught:
         b"key\xff".decode()
     assert said(caught.value) == "byte 4 is of no text in UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xef\xbb\xbf{}", "it begins with a byte order mark: save it as UTF-8 without one"),
+        ("{}".encode("utf-16"), "it is text in UTF-16: save it as UTF-8, without a byte order mark"),
+        (b"{\n  x", "it goes wrong in line 2, column 3"),
+        (b"[" * 100_000, "it is nested too deep"),
+    ],
+)
+def test_text_that_is_no_json_is_told_in_words(data: bytes, words: str) -> None:
+    with pytest.raises((ValueError, RecursionError)) as caught:
+        json.loads(data.decode())
+    assert no_json(caught.value) == f"it is no JSON ({words})"

@@ -32,7 +32,7 @@ from typing import Any, Final
 
 from cometkms.core.interface import Core
 from cometkms.durable import read_bounded
-from cometkms.errors import ConfigError, KeyFileError, StateError
+from cometkms.errors import ConfigError, KeyFileError, StateError, no_json
 from cometkms.keys.validator_key import KeyMaterial, read_material
 from cometkms.limits import KEY_FILE_MAX_BYTES
 from cometkms.model import SignBytes, Watermark
@@ -183,7 +183,7 @@ def decode(data: bytes, chain_id: str, parse_sign_bytes: Callable[[bytes], SignB
     try:
         document = json.loads(data, object_pairs_hook=state_file.once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})") from error
+        raise ValueError(no_json(error)) from error
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")
     held = document.get("signbytes")

@@ -180,7 +180,7 @@ def load_config(path: Path, parse: Callable[[str], object]) -> dict[str, object]
     try:
         document = parse(data.decode())
     except (ValueError, RecursionError, OverflowError) as error:
-        raise not_understood(path, str(error)) from error
+        raise not_understood(path, said(error)) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no settings", cure="name the files with --key-file and --state-file")
     return document

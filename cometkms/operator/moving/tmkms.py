@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cometkms.core.interface import Core
-from cometkms.errors import ConfigError, KeyFileError
+from cometkms.errors import ConfigError, KeyFileError, no_json
 from cometkms.keys.validator_key import KeyMaterial, material_of, read_material
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX
 from cometkms.model import HRS, Step, Watermark
@@ -260,7 +260,7 @@ def decode(data: bytes) -> Watermark:
     try:
         document = json.loads(data, object_pairs_hook=state_file.once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})" if data else "it is empty") from error
+        raise ValueError(no_json(error) if data else "it is empty") from error
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")
     height, round_ = _number(document, "height", HEIGHT_MAX), _number(document, "round", ROUND_MAX)

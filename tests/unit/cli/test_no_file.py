@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.cli import state
+from cometkms.cli import chain, leader, state
 from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
 from cometkms.durable import write_atomically
@@ -26,6 +26,7 @@ from cometkms.rules.burnt import Heights
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, recover
 from tests.e2e.node import cmkms
+from tests.unit.cli.test_cli import tree
 from tests.unit.hardening.child import in_child
 
 STATE = "priv/priv_validator_state.json"
@@ -135,6 +136,29 @@ def test_a_directory_in_the_state_file_s_place_is_told_before_anything_is_burnt(
         "move it away; nothing was changed",
     )
     assert not (home / "data" / "node0").exists()
+
+
+def test_a_directory_in_born_json_s_place_is_told_before_anything_is_burnt(home: Path) -> None:
+    """No disk failed, and nothing is half done."""
+    path = instead(home, "priv/born.json", a_directory)
+    before = tree(home)
+    with pytest.raises(StateError) as error:
+        recover(files_of(home), Heights(5), choose.load())
+    assert (error.value.what, error.value.cure) == (
+        f"{path} is a directory, and born.json is written there",
+        "move it away; nothing was changed",
+    )
+    assert tree(home) == before
+    path.rmdir()
+    assert recover(files_of(home), Heights(5), choose.load())[1][0].hrs.height == 5
+
+
+def test_a_note_of_an_export_that_is_garbage_is_told_before_anything_is_burnt(home: Path) -> None:
+    (home / "priv" / "exported.json").write_text("x")
+    before = tree(home)
+    with pytest.raises(StateError, match=r"exported\.json cannot be understood.*; cure: restore it"):
+        recover(files_of(home), Heights(5), choose.load())
+    assert tree(home) == before
 
 
 @pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing])
@@ -346,6 +370,66 @@ def test_a_store_that_its_user_may_not_look_at_is_not_lost(of_a_user: Path, name
         assert what == f"{files.store_path}: permission denied, so what this node promised cannot be read"
         assert cure == "give the home and what is in it to the node's user"
     (of_a_user / "data").chmod(0o700)
+
+
+def own(home: Path) -> None:
+    for path in home.rglob("*"):
+        os.chown(path, *USER)
+
+
+def shut(path: Path) -> str:
+    """Let its user not read it; what helps."""
+    if os.geteuid() == 0:
+        os.chown(path, 0, 0)
+        return "run this as the node's user, to whom it must belong"
+    path.chmod(0)
+    return f"chmod u+rw {path}"
+
+
+@pytest.mark.parametrize("name", ["data/node0/promises", STATE, "priv/born.json"])
+def test_what_its_user_may_not_read_is_not_undercut_by_a_recovery(of_a_user: Path, name: str) -> None:
+    """It was root's after a repair, and whole: who left it out had the mark at the height that was
+    typed, below what was signed.
+    """
+    files, core = files_of(of_a_user), choose.load()
+    recover(files, Heights(63), core)
+    own(of_a_user)
+    before = tree(of_a_user)
+    cure = shut(of_a_user / name)
+    assert refused(lambda: recover(files, Heights(5), core)) == [
+        f"{of_a_user / name} cannot be read: permission denied, so what it knows is not known to be lost. Nothing was changed",
+        cure,
+    ]
+    (of_a_user / name).chmod(0o600)
+    assert tree(of_a_user) == before
+    own(of_a_user)
+    assert refused(lambda: recover(files, Heights(5), core)) == []
+    held = known_mark(files, files.chains[0], core)
+    assert held is not None and held.hrs.height == 63
+
+
+@pytest.mark.parametrize("name", ["data", "data/node0", "data/node0/promises"])
+def test_a_rename_by_who_may_not_read_the_store_has_a_cure(of_a_user: Path, name: str) -> None:
+    recover(files_of(of_a_user), Heights(63), choose.load())
+    own(of_a_user)
+    path, helps = of_a_user / name, "give the home and what is in it to the node's user"
+    if path.is_dir():
+        path.chmod(0)
+    else:
+        helps = shut(path)
+    arguments = ["--home", str(of_a_user), "--from", "c-1", "--to", "c-2", "--yes"]
+    what, cure = refused(lambda: chain.rename.main(arguments, standalone_mode=False))
+    assert what.startswith(f"{of_a_user / 'data/node0/promises'}") and "permission denied" in what
+    assert cure == helps
+    (of_a_user / "data").chmod(0o700)
+
+
+def test_a_home_that_its_user_may_not_enter_has_a_cure(of_a_user: Path) -> None:
+    of_a_user.chmod(0)
+    what, cure = refused(lambda: leader.show.main(["--home", str(of_a_user)], standalone_mode=False))
+    assert what == f"{of_a_user / 'data'} cannot be looked into: permission denied"
+    assert cure == "run this as the node's user, to whom it must belong"
+    of_a_user.chmod(0o755)
 
 
 def test_what_is_this_user_s_already_is_not_to_be_given_to_them(of_a_user: Path) -> None:
