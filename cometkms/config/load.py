@@ -48,7 +48,7 @@ from cometkms.config.values import (
 )
 from cometkms.config.webhook import FORMS, UrlCredential, UrlFile, UrlGiven, UrlSource, Webhook, parse_url, shown_url
 from cometkms.durable import read_file
-from cometkms.errors import ConfigError, os_words
+from cometkms.errors import ConfigError, cure_of_file, os_words
 from cometkms.hardening.account import find_account
 from cometkms.keys.passphrase import PassphraseCredential, PassphraseDescriptor, PassphraseFile, PassphraseSource
 from cometkms.limits import (
@@ -101,9 +101,7 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
     except FileNotFoundError:
         return {}, []
     except OSError as error:
-        cure = "the file itself, readable for this user"
-        if isinstance(error, PermissionError):
-            cure = "run this as the node's user, or make the file readable for this one"
+        cure = cure_of_file(error, "run this as the node's user, or make the file readable for this one")
         raise ConfigError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     if len(data) > CONFIG_MAX_BYTES:
         raise ConfigError(

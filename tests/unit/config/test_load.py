@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -559,3 +560,20 @@ def test_a_file_of_another_user_s_is_not_to_be_mended_but_read_by_that_user(
         ConfigError, match=r"permission denied; cure: run this as the node's user, or make the file readable"
     ):
         load_settings(tmp_path, Flags(), {})
+
+
+@pytest.mark.parametrize(
+    ("put", "cure"),
+    [
+        (lambda home: home.write_text(""), "make the names above it directories: one of them is a file"),
+        (lambda home: (home / "config.toml").mkdir(parents=True), "put the file itself there, in place of what is"),
+    ],
+    ids=["the home is a file", "the file is a directory"],
+)
+def test_what_is_no_file_has_the_cure_that_every_file_has(
+    put: Callable[[Path], object], cure: str, tmp_path: Path
+) -> None:
+    put(tmp_path / "home")
+    with pytest.raises(ConfigError) as error:
+        load_settings(tmp_path / "home", Flags(), {})
+    assert error.value.cure.startswith(cure)
