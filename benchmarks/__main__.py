@@ -3,11 +3,13 @@ docs/BENCHMARKS.md says how to read them.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +17,36 @@ from benchmarks import agent, budget, end_to_end, failover, growth, machine, mic
 from benchmarks.figures import compare
 
 Sections = dict[str, dict[str, Any]]
+Section = Callable[[Path], Sections]  # of an empty directory, which is made
 CHAINS = 20
 
 
-def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
+def _sections(*, quick: bool) -> dict[str, Section]:
     rounds, heights = (1, 30) if quick else (5, 500)
     run_ms = 300 if quick else 4000
     return {
-        "micro": lambda: {"micro": micro.run(budget_s=0.02 if quick else 0.3)},
-        "one": lambda: {"one node": end_to_end.closed_loop(home / "one", rounds, heights, 1)},
-        "three": lambda: {"three nodes": end_to_end.closed_loop(home / "three", rounds, heights, 3)},
-        "validators": lambda: {
+        "micro": lambda _: {"micro": micro.run(budget_s=0.02 if quick else 0.3)},
+        "one": lambda home: {"one node": end_to_end.closed_loop(home / "one", rounds, heights, 1)},
+        "three": lambda home: {"three nodes": end_to_end.closed_loop(home / "three", rounds, heights, 3)},
+        "validators": lambda home: {
             "several validators": end_to_end.several_validators(home / "several", max(1, rounds - 3), heights)
         },
-        "keys": lambda: {"key types": end_to_end.key_types(home / "keys", max(1, rounds - 2), heights)},
-        "pace": lambda: {"real pace, three a second": end_to_end.real_pace(home / "pace", 2 if quick else 20)},
-        "throughput": lambda: {
+        "keys": lambda home: {"key types": end_to_end.key_types(home / "keys", max(1, rounds - 2), heights)},
+        "pace": lambda home: {"real pace, three a second": end_to_end.real_pace(home / "pace", 2 if quick else 20)},
+        "throughput": lambda home: {
             "one chain": end_to_end.throughput(home / "single", run_ms, 1),
             f"{CHAINS} chains": end_to_end.throughput(home / "chains", run_ms, 3 if quick else CHAINS),
         },
-        "budget": lambda: {"budget": budget.run(home / "budget", heights)},
-        "failover": lambda: {
+        "budget": lambda home: {"budget": budget.run(home / "budget", heights)},
+        "failover": lambda home: {
             "failover": failover.run(
                 home / "failover",
                 1 if quick else 20,
                 ("transfer", failover.JUST_BACK) if quick else tuple(failover.FAULTS),
             )
         },
-        "growth": lambda: growth.run(home / "growth", quick=quick),
-        "agent": lambda: {
+        "growth": lambda home: growth.run(home / "growth", quick=quick),
+        "agent": lambda home: {
             "an agent": agent.latency(home / "agent", max(1, rounds - 1), heights),
             "an agent, no signature for": agent.faults(home / "loss", 1 if quick else 20),
             "an agent's start": agent.starts(home / "starts", rounds * 4),
@@ -53,7 +56,7 @@ def _sections(home: Path, *, quick: bool) -> dict[str, Callable[[], Sections]]:
 
 
 def main() -> int:
-    names = list(_sections(Path(), quick=True))
+    names = list(_sections(quick=True))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(names)}; all if none is named")
     parser.add_argument(
@@ -80,7 +83,7 @@ def main() -> int:
         home = Path(name).resolve()
         facts = machine.facts(home)
         print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
-        found = _measure(_sections(home, quick=chosen.quick), chosen.sections or names)
+        found = _measure(_sections(quick=chosen.quick), chosen.sections or names, home)
         if chosen.peer:
             found |= _peers(chosen.peer, home, quick=chosen.quick)
     path = chosen.out / "bench.json"
@@ -91,11 +94,16 @@ def main() -> int:
     return 0
 
 
-def _measure(sections: dict[str, Callable[[], Sections]], names: list[str]) -> Sections:
+def _measure(sections: dict[str, Section], names: list[str], home: Path) -> Sections:
     found: Sections = {}
+    homes = (home / f"{number}" for number in itertools.count())
+
+    def measure(section: Section) -> Sections:
+        return section(next(homes))
+
     for name in names:
         began = time.monotonic()
-        made = sections[name]()
+        made = end_to_end.made_again(partial(measure, sections[name]), RuntimeError)
         found |= made
         for title, rows in made.items():
             parts = rows if title == "budget" else {title: rows}

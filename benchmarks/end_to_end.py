@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.figures import Rounds, table
 from benchmarks.signers import addresses_of, bench, cpu_s, floor, load, ours, pss_mib, together, validators
@@ -18,6 +18,7 @@ from cometkms.keytypes import KEY_TYPES
 from tests.e2e.node import CHAIN, Validator
 
 Run = Callable[[Path], list[int]]
+Measured = TypeVar("Measured")
 #: Configuration → validator's network and pure Python or not. The floor of each number
 #: of nodes is "floor".
 ONE = {"node, tcp": ("tcp", ""), "node, unix": ("unix", ""), "node, pure Python": ("tcp", "1")}
@@ -57,7 +58,7 @@ def asked(
     return made_again(once, RuntimeError)
 
 
-def made_again(measured: Callable[[], list[int]], failure: type[Exception]) -> list[int]:
+def made_again(measured: Callable[[], Measured], failure: type[Exception]) -> Measured:
     """The first measurement that does not fail; which did is said.
 
     Raises: the last `failure`, when patience is over.

@@ -91,7 +91,8 @@ def _enter(directory: Path) -> Path:
         os.chdir(directory)
     except InTheWayError as error:
         raise StateError(
-            f"{error.filename}: {said(error)}: the audit log cannot be written", cure=cure_of_file(error, "")
+            f"{error.filename}: {said(error)}: the audit log cannot be written",
+            cure=f"{cure_of_file(error, '')}; or set audit_max_mib = 0 for no audit log",
         ) from error
     except OSError:
         return directory

@@ -102,13 +102,25 @@ class StepReport:
 @dataclass(frozen=True, slots=True)
 class ChainReport:
     """What was seen signed of a chain. `missed`: heights without any; `no_precommit`: heights
-    without that one, where it can be told."""
+    without that one, where it can be told. `untold`: heights without it behind which another node
+    led; what a leader signs last may reach nobody but the validator."""
 
     chain_id: str
     first: int
     last: int
     missed: tuple[int, ...]
     no_precommit: tuple[int, ...]
+    untold: tuple[int, ...]
+
+    @property
+    def note(self) -> str:
+        """Say what cannot be told; "" when all can."""
+        if not self.untold:
+            return ""
+        return (
+            f"{self.chain_id}: whether {_heights(self.untold)} has its precommit is not known here: another node led "
+            f"behind it; cure: --rpc URL"
+        )
 
     @property
     def problem(self) -> str:
@@ -247,7 +259,7 @@ class Drill:
             case Phase.WATCH:
                 self.usual_s = self._longest_pause(float("-inf"), float("inf"))
                 self._reliable = frozenset(
-                    chain for chain in range(len(view.chains)) if not self._without_precommit(chain)
+                    chain for chain in range(len(view.chains)) if not any(self._without_precommit(chain))
                 )
                 self._next_step(view)
             case Phase.CHANGE:
@@ -320,11 +332,19 @@ class Drill:
                     longest = max(longest or 0.0, after - before)
         return longest
 
-    def _without_precommit(self, chain: int) -> list[int]:
-        """Heights that were left behind without one. The first seen may have begun before, the last
-        may not be over."""
-        signed = {one.hrs.height for one in self._of(chain) if one.hrs.step == Step.PRECOMMIT}
-        return [height for height in self._heights_of(chain)[1:-1] if height not in signed]
+    def _without_precommit(self, chain: int) -> tuple[list[int], list[int]]:
+        """Heights that were left behind without one, and those of them behind which another node
+        led. The first seen may have begun before, the last may not be over."""
+        seen = sorted(self._of(chain), key=lambda one: one.hrs)
+        signed = {one.hrs.height for one in seen if one.hrs.step == Step.PRECOMMIT}
+        by = {one.hrs.height: one.by for one in seen}  # its last
+        then = {one.hrs.height: one.by for one in reversed(seen)}  # its first
+        silent: list[int] = []
+        untold: list[int] = []
+        for height, following in pairwise(self._heights_of(chain)[1:]):
+            if height not in signed:
+                (silent if by[height] == then[following] else untold).append(height)
+        return silent, untold
 
     def chain_reports(self) -> list[ChainReport]:
         """Every height between the first and the last that was seen, of each chain."""
@@ -333,8 +353,8 @@ class Drill:
             heights = self._heights_of(number)
             first, last = (heights[0], heights[-1]) if heights else (0, 0)
             missed = tuple(islice(_between(heights), MISSED_MAX))
-            silent = tuple(self._without_precommit(number)) if number in self._reliable else ()
-            found.append(ChainReport(name, first, last, missed, silent))
+            silent, untold = self._without_precommit(number) if number in self._reliable else ([], [])
+            found.append(ChainReport(name, first, last, missed, tuple(silent), tuple(untold)))
         return found
 
 

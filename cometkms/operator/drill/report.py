@@ -38,6 +38,8 @@ def table(drill: Drill, chains: Sequence[ChainReport], problems: Sequence[str]) 
     for chain in chains:
         seen = f"every height from {chain.first} to {chain.last} was signed" if not chain.problem else chain.problem
         lines.append(f"{chain.chain_id}: {seen}" if not chain.problem else seen)
+        if chain.note:
+            lines.append(chain.note)
     lines += [f"PROBLEM  {words}" for words in problems]
     lines.append("the drill failed" if problems else "all is well")
     return lines
@@ -79,6 +81,7 @@ def document(drill: Drill, chains: Sequence[ChainReport], problems: Sequence[str
                 "last_height": chain.last,
                 "missed": list(chain.missed),
                 "no_precommit": list(chain.no_precommit),
+                "untold": list(chain.untold),
             }
             for chain in chains
         ],

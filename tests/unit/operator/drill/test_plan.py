@@ -4,6 +4,8 @@ measures, and how it ends badly.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -171,6 +173,24 @@ def test_a_height_without_its_precommit_is_found_where_the_others_have_theirs() 
     cluster = Cluster()
     cluster.precommits = False
     assert problems(cluster, run(cluster)) == []
+
+
+def test_what_a_leader_signed_last_is_not_said_to_be_missing() -> None:
+    first = Cluster().view()
+    drill = Drill(first, 1)
+    signers = {10: "b", 11: "b", 12: "b", 13: "a", 14: "a", 15: "a"}
+    seen = [
+        Seen(number, float(number), 0, HRS(height, 0, step), signers[height])
+        for number, (height, step) in enumerate(product(signers, (1, 2, 3)))
+        if (height, step) not in ((12, 3), (14, 3))
+    ]
+    drill.on_view(replace(first, signatures=tuple(seen)))
+    drill._reliable = frozenset([0])
+    [chain] = drill.chain_reports()
+    assert (chain.missed, chain.no_precommit, chain.untold) == ((), (14,), (12,))
+    assert "whether 12 has its precommit is not known here" in chain.note
+    assert chain.note in table(drill, [chain], [])
+    assert document(drill, [chain], [])["chains"][0]["untold"] == [12]
 
 
 def test_signatures_that_were_forgotten_before_they_were_read_are_not_taken_for_missed_ones() -> None:
