@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from cometkms.errors import BusyError, OperatorError, os_words
+from cometkms.errors import OTHER_USER_CURE, BusyError, OperatorError, os_words
 from cometkms.limits import CONTROL_TIMEOUT_S
 from cometkms.logger import Logger
 
@@ -191,7 +191,7 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
             ) from error
         why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
         denied = isinstance(error, PermissionError)
-        cure = "run this as the node's user" if denied else "`cmkms status` says what the node's processes do"
+        cure = OTHER_USER_CURE if denied else "`cmkms status` says what the node's processes do"
         raise OperatorError(f"{path}: {why}", cure=cure) from error
     try:
         answer = json.loads(received)

@@ -17,7 +17,7 @@ from cometkms.cli import chain, leader, state
 from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
 from cometkms.durable import write_atomically
-from cometkms.errors import BusyError, CometKMSError, KeyFileError, StateError
+from cometkms.errors import OTHER_USER_CURE, BusyError, CometKMSError, KeyFileError, StateError
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
 from cometkms.model import HRS, Watermark
@@ -459,7 +459,7 @@ def test_a_directory_that_takes_no_file_is_named_with_the_file(of_a_user: Path) 
 def test_who_may_not_ask_a_node_is_told_whose_it_is_to_ask(of_a_user: Path) -> None:
     data, socket_path = of_a_user / "data", of_a_user / "data" / "node0" / "control.sock"
     data.chmod(0)
-    assert refused(lambda: ask(socket_path, {})) == [f"{socket_path}: permission denied", "run this as the node's user"]
+    assert refused(lambda: ask(socket_path, {})) == [f"{socket_path}: permission denied", OTHER_USER_CURE]
 
 
 TO_TWO = ("node0=127.0.0.1:9430", "node1=127.0.0.1:9431", "--yes")
