@@ -16,6 +16,7 @@ import pytest
 
 from cometkms.errors import OperatorError
 from cometkms.net.control import ask
+from cometkms.store.lock import is_locked
 from tests.e2e.cluster import Judge
 from tests.e2e.node import (
     PATIENCE_S,
@@ -54,11 +55,12 @@ class Member:
         return done
 
     def start(self) -> "Member":
+        """Until it holds its home, so that a command finds a node there; or has ended."""
         with (self.home / "log").open("ab") as log:
             command = [sys.executable, "-m", "cometkms", "start", "--home", str(self.home)]
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
+        self.process = process
+        until("it holds its home", lambda: is_locked(self.home) or process.poll() is not None)
         return self
 
     def stop(self) -> None:

@@ -165,7 +165,8 @@ def test_a_start_right_after_the_supervisor_was_killed_waits_for_its_dying_child
         children = children_of(node.process.pid)
         node.process.kill()
         node.start()
-        assert not any(alive(pid) for pid in children)
+        # they have let go of the home; on a busy machine the kernel may not be done with one yet
+        until("they are gone", lambda children=children: not any(alive(pid) for pid in children))
 
 
 def test_a_second_start_on_the_same_home_is_refused(make_node: Callable[..., Node]) -> None:
