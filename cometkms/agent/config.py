@@ -10,7 +10,7 @@ from cometkms.address import Address
 from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.schema import ValidatorAddress
 from cometkms.config.toml import as_toml, parse_toml
-from cometkms.config.values import check_chain_id, check_node_id, parse_validator
+from cometkms.config.values import check_chain_id, check_node_id, nearest, parse_validator
 from cometkms.durable import read_bounded
 from cometkms.errors import ConfigError, cure_of_file, os_words
 from cometkms.limits import AGENT_NAME_MAX_BYTES, CHAINS_MAX, CONFIG_MAX_BYTES, MEMBERS_MAX
@@ -110,10 +110,8 @@ def load(home: Path) -> AgentSettings:
 def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        import difflib  # an agent starts in no time, and has no fault to tell mostly
-
-        close = difflib.get_close_matches(unknown[0], _KEYS, 1)
-        cure = f"{close[0]}, if that is meant" if close else f"known keys: {', '.join(sorted(_KEYS))}"
+        close = nearest(unknown[0], _KEYS)
+        cure = f"{close}, if that is meant" if close else f"known keys: {', '.join(sorted(_KEYS))}"
         raise ConfigError(f"unknown key {unknown[0]!r}", cure=cure)
     nodes = tuple(parse_node(_text(one, "node")) for one in _list(document, "node"))
     validators = tuple(_validator(one) for one in _list(document, "validator"))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cometkms.address import Address, NoiseAddress
 from cometkms.agent.config import CONFIG_NAME, check_name, parse_node
+from cometkms.config.load import CONFIG_NAME as NODE_CONFIG_NAME
+from cometkms.config.load import KEY_NAME
 from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, os_words
@@ -86,7 +88,7 @@ def init_agent(
 
 def refuse_node_home(home: Path) -> None:
     """An agent has no validator key near it, and an identity of its own. Raises: ConfigError."""
-    for name in ("config.toml", "priv/priv_validator_key.json"):
+    for name in (NODE_CONFIG_NAME, f"priv/{KEY_NAME}"):
         if (home / name).exists():
             raise ConfigError(
                 f"{home} is a node's home ({name} is there), and an agent's has no validator key in it",

@@ -4,17 +4,13 @@ stays with the caller."""
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cometkms.durable import Disk, sync_directory
-from cometkms.errors import UnfitFileError
+from cometkms.durable import Disk, open_file, sync_directory
 
 _CHUNK_BYTES: Final = 1 << 20
-# not waiting: a FIFO in the file's place has no reader, and is no file either
-_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Appender:
@@ -35,12 +31,8 @@ class Appender:
         """Write to that file from here on. Raises: OSError."""
         if path == self._path:
             return
-        fd = os.open(path, _FLAGS, 0o600)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise UnfitFileError(errno.EINVAL, "it is no regular file", str(path))
-        self.fd, self._path = fd, path
-        self._written = os.fstat(fd).st_size
+        self.fd, self._path = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), path
+        self._written = os.fstat(self.fd).st_size
         sync_directory(self._directory)
 
     def write(self, pending: bytearray) -> None:

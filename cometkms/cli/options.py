@@ -42,10 +42,10 @@ class CommandGroup(click.Group):
         """The command that the first word names. Raises: click.UsageError where there is none."""
         known = self.list_commands(ctx)
         if args[0] not in known and not ctx.resilient_parsing:
-            import difflib  # here: who types what there is does not pay for it
+            from cometkms.config.values import nearest  # here: who types what there is does not pay for it
 
-            if close := difflib.get_close_matches(args[0], known, 1):
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+            if close := nearest(args[0], known):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {close!r}?")
         return super().resolve_command(ctx, args)
 
 

@@ -6,7 +6,7 @@ names where it stands and the cure. All errors of one start are reported togethe
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,6 +34,7 @@ from cometkms.config.values import (
     check_node_id,
     check_unique_id,
     expanded,
+    nearest,
     parse_agent,
     parse_alert,
     parse_audit_mib,
@@ -120,20 +121,13 @@ def _read_document(home: Path) -> tuple[dict[str, Any], list[ConfigError]]:
     return document, problems
 
 
-def _nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """The known name that was probably meant; "" where none is like it."""
-    import difflib  # a node whose settings are right never needs it
-
-    return next(iter(difflib.get_close_matches(name, list(known), 1, likeness)), "")
-
-
 def _check_table(table: dict[str, Any], keys: Mapping[str, type], where: str) -> list[ConfigError]:
     """What is wrong with its keys and their types; those are taken out."""
     problems: list[ConfigError] = []
     for key, value in tuple(table.items()):
         wanted = keys.get(key)
         if wanted is None:
-            close = _nearest(key, keys)
+            close = nearest(key, keys)
             meant = f"; did you mean {close!r}?" if close else ""
             known = "" if close else f"known keys: {', '.join(keys)}"
             problems.append(ConfigError(f"{where}: unknown key {key!r}{meant}", cure=known))
@@ -284,7 +278,7 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
     found = []
     for name in sorted(os.environ if environment is None else environment):
         if name.startswith(_PREFIX) and name not in known:
-            close = _nearest(name, known, 0.8)
+            close = nearest(name, known, 0.8)
             found.append(
                 f"the variable {name} is unknown and has no effect" + (f"; did you mean {close}?" if close else "")
             )

@@ -1,6 +1,7 @@
 """Parse single settings: addresses, durations, names. Every error says what was expected."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -104,6 +105,13 @@ def parse_file(text: str) -> Path:
     if not text.isprintable() or not text.strip():
         raise ConfigError(f"{text[:_SHOWN_MAX]!r} is no file's path", cure="a path of printable characters")
     return expanded(Path(text), "the whole path, beginning with /; or one relative to the node's home")
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known name that was probably meant; "" where none is like it."""
+    import difflib  # whoever has no fault to tell does not load it
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1, likeness)), "")
 
 
 def expanded(path: Path, cure: str = "the whole path, beginning with /") -> Path:

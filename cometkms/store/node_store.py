@@ -31,7 +31,6 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -1090,7 +1089,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
             store.close()
     else:
         _refuse_lower(mark, known)
-    with after_store(files.store_path, f"it stands at {mark.hrs}") if stored else nullcontext():
+    with after_store(files.store_path, f"it stands at {mark.hrs}") if stored else contextlib.nullcontext():
         state_file.save(chain.state_path, mark)
         forget_export(chain.state_path, chain.row.chain_id)
     return mark
