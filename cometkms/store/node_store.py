@@ -60,6 +60,7 @@ from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.exported import check_export, forget_export, refuse_exported
+from cometkms.store.kept import kept_marks
 from cometkms.store.promise_store import (
     FILE_BYTES,
     STORE_NAME,
@@ -806,8 +807,11 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
 def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
     """Make a new store in which every height up to `heights` is burnt; the old one is kept aside.
 
-    Never below what is readable in the old store or a state file. Raises: StateError, BusyError,
-    StoreFailure. Returns: where the old store is kept, and the new mark of each chain.
+    Never below what is readable in the old store or a state file, also one that a rename kept.
+
+    Raises: StateError, also for a state file of another chain; BusyError, StoreFailure.
+
+    Returns: where the old store is kept, and the new mark of each chain.
     """
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
@@ -820,11 +824,18 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
+    in_use = [chain.state_path for chain in files.chains]
     marks = []
     for chain in files.chains:
-        candidates = [burnt_up_to(heights.of(chain.row.chain_id)), known.get(chain.row, Watermark())]
-        with contextlib.suppress(StateError):  # a lost state file is one reason to recover
+        chain_id, path = chain.row.chain_id, chain.state_path
+        candidates = [burnt_up_to(heights.of(chain_id)), known.get(chain.row, Watermark())]
+        try:
             candidates.append(verified_state(files, chain, core))
+        except state_file.OfAnotherChainError:
+            raise  # it is not lost, and would be: nothing else knows that chain
+        except StateError:
+            pass  # a lost state file is one reason to recover
+        candidates += [Watermark(one.hrs) for one, _ in kept_marks(path, chain_id, core.parse_sign_bytes, in_use)]
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]

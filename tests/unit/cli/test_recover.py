@@ -12,9 +12,11 @@ import pytest
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store import state_file
 from cometkms.store.node_store import held_mark
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
+from tests.unit.state.three import sign_bytes
 
 
 @pytest.fixture
@@ -250,3 +252,22 @@ def test_at_a_terminal_each_chains_height_is_typed(two_chains: Path) -> None:
     assert b"Type the height of c-1 to go on" in shown
     assert b"Type the height of d=2 to go on" in shown
     assert heights(two_chains) == {"c-1": 100, "d=2": 7000}
+
+
+def test_a_state_file_of_another_chain_is_not_lost_and_not_replaced(home: Path) -> None:
+    path = home / "priv" / "priv_validator_state.json"
+    state_file.save(path, Watermark(HRS(900, 0, 2), sign_bytes(900, chain="other-1"), bytes(64)))
+    before = path.read_bytes()
+    done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    assert (done.returncode, burnt(home), path.read_bytes()) == (5, None, before)
+    assert "is of the chain 'other-1'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["priv_validator_state.json.c-1@1", "priv_validator_state.c-1.json"])
+def test_what_a_rename_kept_is_never_undercut(home: Path, name: str) -> None:
+    (home / "priv" / name).write_text('{"height":"900","round":0,"step":3}')
+    done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    assert (done.returncode, burnt(home)) == (0, 900), done.stderr
+    (home / "priv" / name).write_text('{"height":"9')
+    done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    assert (done.returncode, burnt(home)) == (5, 900), "what it says is not known"
