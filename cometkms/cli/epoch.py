@@ -203,10 +203,16 @@ def seal_document(seal: epochs.Seal) -> dict[str, Any]:
 
 
 def seal_here(
-    node_id: str | None, following: tuple[str, ...], yes: bool, others: Sequence[epochs.Seal] = ()
+    node_id: str | None,
+    following: tuple[str, ...],
+    yes: bool,
+    others: Sequence[epochs.Seal] = (),
+    prepare: Callable[[], None] = lambda: None,
 ) -> epochs.Seal:
     """This home's seal, by the node that runs in it or from its files, for which the `others`'
     seals speak, too.
+
+    `prepare`: what must have been possible when the node is sealed; done once it is confirmed.
 
     Raises: StateError, BusyError, OperatorError, Abort.
     """
@@ -220,6 +226,7 @@ def seal_here(
             yes,
             sealed=found["state"] == "sealed",
         )
+        prepare()
         return epochs.parse_seal(ask_node(node_id, {"op": "seal", "next": ",".join(following)})["seal"])
     settings = load_home(node_id=node_id)
     files, strict = files_of(settings), settings.strict_start
@@ -237,6 +244,7 @@ def seal_here(
                 err=True,
             )
         _confirm(files.node_id, header.epoch, header.members, following, yes, sealed=is_sealed)
+        prepare()
         return epochs.seal(files, choose.load(), following, others, strict=strict)
 
 

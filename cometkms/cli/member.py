@@ -415,12 +415,15 @@ def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
         if here.header is not None and one.epoch == here.header.epoch and one.following == here.following
     ]
     folder = here.settings.home / SEALS_DIRECTORY
-    try:
-        make_directory(folder)
-    except OSError as error:
-        cure = cure_of_file(error, "give the home and what is in it to the node's user")
-        raise StateError(f"{error.filename or folder} cannot be made: {os_words(error)}", cure=cure) from error
-    seal = seal_here(here.settings.id, here.following, given.yes, others)
+
+    def prepare() -> None:
+        try:
+            make_directory(folder)
+        except OSError as error:
+            cure = cure_of_file(error, "give the home and what is in it to the node's user")
+            raise StateError(f"{error.filename or folder} cannot be made: {os_words(error)}", cure=cure) from error
+
+    seal = seal_here(here.settings.id, here.following, given.yes, others, prepare)
     path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:

@@ -1,6 +1,6 @@
 """A plan writes nothing: not one byte of one file of the home or of what it looks at is another
-after a command that only says what it would do, or was not confirmed. (The lock file holds the
-pid of who used the home last, and is for people.)
+after a command that only says what it would do, or was not confirmed, and no file and no directory
+is there that was not. (The lock file holds the pid of who used the home last, and is for people.)
 """
 
 import io
@@ -19,7 +19,6 @@ from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_chain import KNOWN
-from tests.unit.cli.test_cli import tree
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_json import leaves
 from tests.unit.operator.drill.test_view import answer
@@ -149,6 +148,15 @@ def test_who_only_shows_changes_no_byte(ground: Ground, looks: str) -> None:
         done = cmkms(*looks.split(), "--home", str(home))
         assert done.stdout, done
     assert changed(before, tree(ground.path)) == []
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    """Every file with what is in it, and every directory."""
+    return {
+        f"{one.relative_to(path)}{'/' if one.is_dir() else ''}": one.read_bytes() if one.is_file() else b""
+        for one in path.rglob("*")
+        if one.suffix != ".lock"
+    }
 
 
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
