@@ -7,6 +7,9 @@ holds a shared open-file-description lock of its own (the other kind, which does
 can give up its own only. So does the helper that writes beside the keys. A start takes the first
 and looks for the second, so that an orphan of a supervisor that was killed still keeps another node
 out. Such orphans end by themselves, within moments, so a start waits that long before it refuses.
+
+The file holds the pid of the supervisor that used the home last. A command that works on a stopped
+node holds the lock and writes nothing: it may only look, or be refused.
 """
 
 import contextlib
@@ -39,11 +42,24 @@ def _note(words: str) -> None:
 
 
 def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
-    """Hold <home>/cmkms.lock; the descriptor is this process's alone (share_home).
+    """Hold <home>/cmkms.lock for a node, and note its pid there; the descriptor is this process's
+    alone (share_home).
 
-    The processes of a node whose supervisor was killed are waited for, up to
-    ORPHANS_WAIT_S, and `tell` says so. Raises: BusyError naming the holder's pid;
-    StateError if the home cannot be written.
+    Raises: as _take does.
+    """
+    fd = _take(home, tell)
+    # for people only: the lock holds without it, and a full disk takes no pid
+    with contextlib.suppress(OSError):
+        os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
+    return fd
+
+
+def _take(home: Path, tell: Callable[[str], None]) -> int:
+    """Take the lock.
+
+    The processes of a node whose supervisor was killed are waited for, up to ORPHANS_WAIT_S, and
+    `tell` says so. Raises: BusyError naming the holder's pid; StateError if the home cannot be
+    written.
     """
     path = home / LOCK_NAME
     try:
@@ -58,19 +74,29 @@ def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
             else cure_of_file(error, f"give {home} and what is in it to the user that runs this"),
         ) from error
     try:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        noted = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"a node (pid {holder}) uses {home} already", cure="stop it first") from None
-        _outlive_orphans(fd, home, holder, tell)
+            holder = _holder(fd, noted)
+            who = "a node" if holder == noted else "another process"
+            raise BusyError(f"{who} (pid {holder}) uses {home} already", cure="stop it first") from None
+        _outlive_orphans(fd, home, noted, tell)
     except BaseException:
         os.close(fd)
         raise
-    # for people only: the lock holds without it, and a full disk takes no pid
-    with contextlib.suppress(OSError):
-        os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
     return fd
+
+
+def _holder(fd: int, noted: str) -> str:
+    """The pid of who holds the lock, by the kernel's list; the noted one where the list has none,
+    as of another pid namespace, or where files of two disks have this one's number.
+    """
+    try:
+        found = {line[4] for line in _flocks(os.fstat(fd).st_ino)}
+    except OSError:
+        return noted
+    return found.pop() if len(found) == 1 else noted
 
 
 def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str], None]) -> None:
@@ -106,11 +132,17 @@ def is_locked(home: Path) -> bool:
     starting node's way.
     """
     try:
-        inode = (home / LOCK_NAME).stat().st_ino
-        lines = _LOCKS.read_text().splitlines()
+        return bool(_flocks((home / LOCK_NAME).stat().st_ino))
     except OSError:
         return False
-    return any(f":{inode} " in f"{line.split()[5]} " for line in lines if "FLOCK" in line and len(line.split()) > 5)
+
+
+def _flocks(inode: int) -> list[list[str]]:
+    """The kernel's list of who holds a flock on a file of this number, a line as its words:
+    number, kind, mode, access, pid, device and file, start, end (proc_locks(5)). Raises: OSError.
+    """
+    lines = [line.split() for line in _LOCKS.read_text().splitlines() if "FLOCK" in line]
+    return [line for line in lines if len(line) > 5 and line[1] == "FLOCK" and line[5].endswith(f":{inode}")]
 
 
 def share_home(home: Path, inherited: int) -> None:
@@ -152,8 +184,8 @@ def _own_lock(fd: int, kind: int) -> None:
 
 @contextlib.contextmanager
 def locked_home(home: Path) -> Iterator[None]:
-    """lock_home() for a command that works on a stopped node."""
-    fd = lock_home(home)
+    """Hold the home's lock for a command that works on a stopped node. Raises: as _take does."""
+    fd = _take(home, _note)
     try:
         yield
     finally:

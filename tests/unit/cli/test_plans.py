@@ -1,6 +1,6 @@
 """A plan writes nothing: not one byte of one file of the home or of what it looks at is another
 after a command that only says what it would do, or was not confirmed, and no file and no directory
-is there that was not. (The lock file holds the pid of who used the home last, and is for people.)
+is there that was not. The lock file too holds what it held: the pid of the node that ran last.
 """
 
 import io
@@ -14,6 +14,7 @@ from cometkms.cli.commands import cli
 from cometkms.limits import BLOCK_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store.lock import LOCK_NAME
 from cometkms.store.node_store import ChainFiles, NodeFiles, write_born
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.fake_node import FakeNode
@@ -24,6 +25,7 @@ from tests.unit.cli.test_json import leaves
 from tests.unit.operator.drill.test_view import answer
 from tests.unit.store.test_promise_store import PUBLIC
 
+RAN_LAST = b"4711\n"
 MEMBERS = ("node0", "node1", "node2")
 NEXT = "node3=127.0.0.1:9999"
 
@@ -58,6 +60,9 @@ class Ground:
         for name in ("priv_validator_key.json", "priv_validator_state.json"):
             (self.old / name).write_bytes((self.alone / "priv" / name).read_bytes())
             (self.old / name).chmod(0o600)
+
+        for home in (self.alone, self.stopped, self.sealed, self.recovering):
+            (home / LOCK_NAME).write_bytes(RAN_LAST)
 
     def store(self, home: Path) -> Path:
         (found,) = (home / "data").glob("*/promises")
@@ -155,7 +160,6 @@ def tree(path: Path) -> dict[str, bytes]:
     return {
         f"{one.relative_to(path)}{'/' if one.is_dir() else ''}": one.read_bytes() if one.is_file() else b""
         for one in path.rglob("*")
-        if one.suffix != ".lock"
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cometkms.errors import BusyError, StateError
-from cometkms.store.lock import LOCK_NAME, lock_home, share_home
+from cometkms.store.lock import LOCK_NAME, lock_home, locked_home, share_home
 
 
 def child(work: Callable[[], None]) -> int:
@@ -88,6 +88,34 @@ def test_a_start_waits_for_orphans_that_end_and_lets_nobody_in_meanwhile(tmp_pat
         end(pid)
 
     os.close(lock_home(tmp_path, meanwhile))
+
+
+def test_a_command_that_holds_it_is_named_and_notes_nothing(tmp_path: Path) -> None:
+    """What is noted is the node's pid, which may be long gone."""
+    os.close(lock_home(tmp_path))
+    noted = (tmp_path / LOCK_NAME).read_bytes()
+    assert noted.split() == [str(os.getpid()).encode()]
+
+    def life() -> None:
+        holding = locked_home(tmp_path)
+        holding.__enter__()
+        held.append(holding)
+
+    held: list[object] = []
+    pid = child(life)
+    try:
+        for take in (lambda: lock_home(tmp_path), lambda: locked_home(tmp_path).__enter__()):
+            with pytest.raises(BusyError, match=rf"another process \(pid {pid}\) uses {tmp_path} already"):
+                take()
+    finally:
+        end(pid)
+    assert (tmp_path / LOCK_NAME).read_bytes() == noted
+    lock = lock_home(tmp_path)
+    try:
+        with pytest.raises(BusyError, match=rf"a node \(pid {os.getpid()}\) uses"), locked_home(tmp_path):
+            pass
+    finally:
+        os.close(lock)
 
 
 def test_several_children_share_it(tmp_path: Path) -> None:
