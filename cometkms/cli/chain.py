@@ -24,6 +24,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.store import state_file
+from cometkms.store.exported import carry_export
 from cometkms.store.kept import kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import (
@@ -235,9 +236,19 @@ def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
 @node_id_option
 @click.option("--from", "old", required=True, metavar="ID", help="The chain id that this home has signed for.")
 @click.option("--to", "new", required=True, metavar="ID", help="The chain id that it is to sign for.")
+@click.option("--not-mistyped", is_flag=True,
+              help="Your word that what was burnt under --from was not meant for --to, where nothing says so.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do it. Without this nothing is changed.")
 @_as_json
-def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool, as_json: bool) -> None:  # noqa: ARG001
+def rename(
+    home: str | None,  # noqa: ARG001
+    node_id: str | None,
+    old: str,
+    new: str,
+    not_mistyped: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Let this home's key sign for another chain id, after an upgrade that changed it.
 
     The node must be stopped; on every node.
@@ -258,7 +269,7 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
     with locked_home(settings.home):
         chain = _chosen(settings, old, new)
         to_set = _to_set(settings, chain, new)
-        before, after = _marks(settings, chain, old, new, write=yes)
+        before, after = _marks(settings, chain, old, new, not_mistyped=not_mistyped, write=yes)
         aside = name_to_keep(chain.state_file, old)
         say(
             f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
@@ -268,6 +279,7 @@ def rename(home: str | None, node_id: str | None, old: str, new: str, yes: bool,
         # a copy first, then the new one in its place: interrupted anywhere a state file is there,
         # and the same command goes on
         if yes:
+            carry_export(chain.state_file, old, new)
             write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
             state_file.save(chain.state_file, after)
     if as_json:
@@ -340,7 +352,9 @@ def _lines(values: dict[str, str]) -> str:
     return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
 
 
-def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool) -> tuple[Watermark, Watermark]:
+def _marks(
+    settings: Settings, chain: Chain, old: str, new: str, *, not_mistyped: bool, write: bool
+) -> tuple[Watermark, Watermark]:
     """Where both ids stand.
 
     One of several nodes may have a state file that is ahead of its store, as it has the others'
@@ -377,6 +391,13 @@ def _marks(settings: Settings, chain: Chain, old: str, new: str, *, write: bool)
             before = in_file
             if write:
                 bring_up(store, target, in_file, lambda warning: say(warning, err=True))
+        elif not (before.sign_bytes or in_file.sign_bytes or not_mistyped) and before.hrs > after.hrs:
+            raise StateError(
+                f"{path} has {old} burnt up to {_place(before)}, and nothing here shows that it was ever signed for: if {old} was a mistyped {new} by "
+                f"then, that height was meant for {new}, which would begin at {_place(after)}, below what it signed. Nothing was changed",
+                cure=f"if so, or in doubt, chain_id = {json.dumps(new, ensure_ascii=False)} in config.toml and `cmkms state import {chain.state_file}`, "
+                f"which burns as much under {new}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
+            )
     finally:
         store.close()
     return before, after

@@ -53,6 +53,15 @@ def forget_export(state_path: Path, chain_id: str) -> None:
     _put(state_path, chain_id, None)
 
 
+def carry_export(state_path: Path, old: str, new: str) -> None:
+    """The chain goes on under another id, and the other signer may have gone on with it. Durable on
+    return. Raises: StateError, StoreFailure.
+    """
+    noted = _read(state_path.parent / EXPORTED_NAME)
+    if old in noted and new not in noted:
+        _put(state_path, new, noted[old])
+
+
 def _put(state_path: Path, chain_id: str, words: list[str] | None) -> None:
     """Let the note of one chain be these words; None: none."""
     path = state_path.parent / EXPORTED_NAME

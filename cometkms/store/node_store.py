@@ -233,7 +233,10 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark) ->
         return
     if left := _ids_left(files, chain, dict(readable_marks(files.store_path))):
         what = f"{chain.state_path} stands at {in_file.hrs}, and does not say of which chain"
-        own = f"where it is another chain, and that file its own: `cmkms state import {chain.state_path}`"
+        own = (
+            f"where {chain.row.chain_id} was meant when that place was burnt under another id, or it is another chain, and that file its own: "
+            f"`cmkms state import {chain.state_path}`"
+        )
         raise _unrenamed(files, chain, left, what, own)
 
 

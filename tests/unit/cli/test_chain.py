@@ -33,6 +33,7 @@ from tests.unit.cli.fake_node import FakeNode
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc
 from tests.unit.state.three import CORE, sign_bytes
 
+NOT_MISTYPED = "--not-mistyped"  # where nothing but a command's burnt height stands under the id
 KNOWN = {"ok": True, "node_id": "node0", "reach": 1100, "mark": 90, "signed": 88, "quorum": 2, "size": 3}
 
 
@@ -99,7 +100,7 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
     assert found["kept"]
     assert all(Path(kept).exists() for kept in found["kept"])
     for flags, changed in (((), False), (("--yes",), True)):
-        done = invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", *flags, "--json")
+        done = invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", NOT_MISTYPED, *flags, "--json")
         found = json.loads(done.stdout)
         assert (found["changed"], found["from_stands"]["height"], found["to_begins"]["height"]) == (changed, 50, 0)
         assert Path(found["kept"]).exists() is changed
@@ -114,7 +115,8 @@ def signed_by(home: Path, height: int) -> Watermark:
 def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(home: Path) -> None:
     """A burnt place in a state file names no chain."""
     there, back = (
-        ("rename", "--from", *ids, "--yes") for ids in (("testnet-1", "--to", "b"), ("b", "--to", "testnet-1"))
+        ("rename", "--from", *ids, NOT_MISTYPED, "--yes")
+        for ids in (("testnet-1", "--to", "b"), ("b", "--to", "testnet-1"))
     )
     state = home / "priv" / "priv_validator_state.json"
     config = home / "config.toml"
@@ -150,7 +152,7 @@ def test_a_second_rename_of_an_id_is_not_taken_for_one_of_another_id(home: Path)
     assert cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5").returncode == 0
     config, ids = home / "config.toml", ("testnet-1", "hub", "x", "hub", "y", "hub-2", "z")
     for old, new in itertools.pairwise(ids):
-        assert invoke(home, "rename", "--from", old, "--to", new, "--yes").exception is None
+        assert invoke(home, "rename", "--from", old, "--to", new, NOT_MISTYPED, "--yes").exception is None
         config.write_text(config.read_text().replace(f'chain_id = "{old}"', f'chain_id = "{new}"'))
         if new.startswith("hub"):
             height = "70" if new == "hub" else "900"
@@ -197,7 +199,7 @@ def several(home: Path, places: str) -> None:
 @pytest.mark.parametrize("places", SEVERAL.values(), ids=SEVERAL)
 def test_with_what_the_rename_says_the_home_starts_wherever_its_files_are(home: Path, places: str) -> None:
     several(home, places)
-    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", "--yes")
+    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", NOT_MISTYPED, "--yes")
     assert done.exception is None, done
     (said,) = re.findall(r"^Then: set (.*) in the \[\[chain\]\] table of hub in ", done.output, flags=re.M)
     lines = said.replace(", ", "\n")
@@ -249,7 +251,7 @@ def test_an_id_that_was_changed_without_a_rename_does_not_start_whatever_its_sta
     assert "is new to this node's store" not in told.stdout
     assert files.store_path.read_bytes() == before
     if left == "burnt":
-        assert invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes").exception is None
+        assert invoke(home, "rename", "--from", "testnet-1", "--to", "b", NOT_MISTYPED, "--yes").exception is None
         opened = open_node(files, CORE)
         assert opened.store.mark(opened.rows[0]).hrs.height == 0
         opened.store.close()
@@ -276,6 +278,34 @@ def test_a_burnt_state_file_of_another_chain_is_taken_on_the_operators_word(home
     opened.store.close()
 
 
+def test_a_height_that_was_burnt_under_a_mistyped_id_is_not_lost_to_a_rename(home: Path) -> None:
+    """Whatever burnt it, it was meant for the id that the chain has; and a start names the rename."""
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    before = state.read_bytes(), list(readable_marks(store := home / "data" / "node0" / "promises"))
+    for flags in ((), ("--yes",)):
+        said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "b", *flags), StateError)
+        assert "that height was meant for b, which would begin at 0" in said
+        assert (state.read_bytes(), list(readable_marks(store))) == before
+    # as it says
+    done = cmkms("state", "import", "--home", str(home), str(state))
+    assert done.returncode == 0, done.stderr
+    opened = open_node(files_of(load_settings(home, Flags())), CORE)
+    assert opened.store.mark(opened.rows[0]).hrs.height == 90
+    opened.store.close()
+    assert invoke(home, "rename", "--from", "testnet-1", "--to", "b").exception is None, "it begins no lower"
+
+
+@pytest.mark.parametrize("height", [90, 80], ids=["burnt where it signed", "burnt above"])
+def test_an_id_whose_state_file_shows_that_it_signed_was_not_mistyped(home: Path, height: int) -> None:
+    """A member that read what it lost from the others knows the place, and not always the bytes."""
+    state = home / "priv" / "priv_validator_state.json"
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    state_file.save(state, signed_by(home, height))
+    assert invoke(home, "rename", "--from", "testnet-1", "--to", "b").exception is None
+
+
 def test_a_table_whose_id_was_changed_first_is_told_where_its_files_are(home: Path) -> None:
     several(home, "")
     config = home / "config.toml"
@@ -284,7 +314,7 @@ def test_a_table_whose_id_was_changed_first_is_told_where_its_files_are(home: Pa
     lines = 'key_file = "priv/hub/priv_validator_key.json", state_file = "priv/hub/priv_validator_state.json"'
     assert f"cure: {lines} in its [[chain]] table, then the same again" in said
     config.write_text(config.read_text().replace('id = "hub-2"', 'id = "hub-2"\n' + lines.replace(", ", "\n")))
-    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", "--yes", "--json")
+    done = invoke(home, "rename", "--from", "hub", "--to", "hub-2", NOT_MISTYPED, "--yes", "--json")
     assert done.exception is None, done
     assert json.loads(done.stdout)["set"] == {"id": "hub-2"}
     open_node(files_of(load_settings(home, Flags())), CORE).store.close()

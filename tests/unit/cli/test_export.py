@@ -189,6 +189,27 @@ def test_out_and_back_in_is_the_same_place(home: Path, tmp_path: Path, kind: str
             assert json.loads(there.read_text()) == {"height": "20", "round": 0, "step": 2}
 
 
+def test_a_key_that_went_out_is_out_under_the_id_that_the_chain_goes_on_as(home: Path, tmp_path: Path) -> None:
+    """The other signer went on with it: FilePV's one state file holds the new id's heights then."""
+    out, noted, config = tmp_path / "out", home / "priv" / "exported.json", home / "config.toml"
+    assert run(home, "filepv", out, "--yes").returncode == 0
+    words = json.loads(noted.read_text())["chains"][CHAIN]
+    config.write_text(config.read_text().replace(f'"{CHAIN}"', '"next-1"'))
+    rename = ["chain", "rename", "--home", str(home), "--from", CHAIN, "--to", "next-1", "--not-mistyped"]
+    assert cmkms(*rename).returncode == 0
+    assert json.loads(noted.read_text())["chains"] == {CHAIN: words}, "nothing was changed"
+    done = cmkms(*rename, "--yes")
+    assert done.returncode == 0, done.stderr
+    refused = separately("start", "--home", str(home))
+    assert refused.returncode == 5, refused.stderr
+    assert "this key went out, to filepv" in refused.stderr
+    (out / "priv_validator_state.json").write_text('{"height":"300","round":0,"step":3}')
+    back = cmkms("import", "--home", str(home), "--from", "filepv", str(out), "--min-height", "300", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(noted.read_text())["chains"] == {CHAIN: words}, "what it signed under the old id is not known"
+    assert json.loads((home / "priv" / "priv_validator_state.json").read_text())["height"] == "300"
+
+
 @pytest.mark.parametrize("kind", ["filepv", "tmkms"])
 @pytest.mark.parametrize("way", ["import", "state import", "recover"])
 def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(

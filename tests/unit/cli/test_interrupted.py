@@ -217,7 +217,7 @@ def test_a_key_that_goes_out(tmp_path: Path) -> None:
 def test_a_chain_that_goes_on_under_another_id(homes: dict[str, Path]) -> None:
     home = homes["node0"]
     state = home / "priv" / "priv_validator_state.json"
-    rename = ("--from", "testnet-1", "--to", "testnet-2", "--yes")
+    rename = ("--from", "testnet-1", "--to", "testnet-2", "--not-mistyped", "--yes")
     state.write_text('{"height":"12","round":0,"step":3}')
     for _ in each_kill(home, lambda: run(chain.rename, home, *rename)):
         found = started(home)
