@@ -201,7 +201,8 @@ class MemberReport(_Named, total=False):
 
     state: a MemberState, None while it is not known; connection: a PeerState, since `since`.
     `since`, `last_contact`, `refused_at`, `marks_at`: UNIX seconds. `error`: `last_error` as long
-    as it matters. `behind`: on the leader's board only.
+    as it matters. `behind`: on the leader's board only. `lacks`: the ids of this node's chains that
+    the member does not have, or has with another key.
     """
 
     addr: str
@@ -224,6 +225,7 @@ class MemberReport(_Named, total=False):
     refused_at: float
     version: str
     facts: dict[str, str]
+    lacks: list[str]
 
 
 class DifferenceReport(TypedDict):

@@ -11,7 +11,7 @@ section of one that died or hangs holds the words of the past.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypedDict
 
@@ -321,6 +321,9 @@ def _failing_document(failing: Failing) -> FailingReport:
 # the state process learns of this node's own signatures a moment later: a later one is another
 # node's
 _LEARNED_LATE_S: Final = 2.0
+_UNKNOWN_ROW: Final = Reason.UNKNOWN_ROW.name.lower()
+# what a request is answered with that waits for members in vain
+_WAITED: Final = (Reason.NO_PERMIT.name.lower(), Reason.NOT_LEADER.name.lower())
 _FINAL: Final = {reason.name.lower() for reason in Reason if reason in FINAL_REASONS}
 _NOBODY_SIGNS: Final = {
     Leads.WAITING: Signs.NOBODY,
@@ -341,14 +344,19 @@ def situation_of(sections: Sections, beat_ages_s: Mapping[str, float | None], no
     reports = {one.get("chain_id", ""): one for one in (signer["chains"] if signer and "chains" in signer else [])}
     signed = {one.get("chain_id", ""): one.get("signed_at") for one in told.get("rows", [])}
     failing = (
-        [one for chain_id, report in reports.items() for one in _failing_of(report, signed.get(chain_id), now)]
+        [
+            _explained(one, told)
+            for chain_id, report in reports.items()
+            for one in _failing_of(report, signed.get(chain_id), now)
+        ]
         if leads is Leads.HERE
         else []
     )
-    chains = tuple(
+    found = [
         _chain(chain_id, reports.get(chain_id), signed.get(chain_id), leads, known=signer is not None, now=now)
         for chain_id in dict.fromkeys([*signed, *reports])
-    )
+    ]
+    chains = tuple(replace(one, failing=_explained(one.failing, told)) if one.failing else one for one in found)
     return Situation(
         me, leads, leader, _there(present, size, quorum), present, size, quorum, _missing(told), _sealed(told),
         told.get("node_state", ""), _own_why(told), chains, tuple(failing), _left(told, me),
@@ -492,6 +500,19 @@ def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float)
     if link.get("state") != LinkState.CONNECTED and now - row.get("at", 0.0) >= SIGNED_LATELY_S:
         return None
     return Failing(chain_id, link.get("addr", ""), row["count"], since, row.get("reason", ""), row.get("why", ""))
+
+
+def _explained(failing: Failing, state: StateSection) -> Failing:
+    """The same with the cause, where that is that other members do not have the chain: the one
+    asked says that it waits for their marks, or for a majority that cannot come."""
+    members = state.get("members", [])
+    lacking = [one["id"] for one in members if failing.chain_id in one.get("lacks", [])]
+    in_vain = len(members) - len(lacking) < quorum_of(len(members))
+    if not lacking or failing.reason not in (_UNKNOWN_ROW, *(_WAITED if in_vain else ())):
+        return failing
+    have = "has" if len(lacking) == 1 else "have"
+    why = f"{', '.join(lacking)} {have} no chain {failing.chain_id} with this node's key"
+    return replace(failing, reason=_UNKNOWN_ROW, why=why)
 
 
 def _reason(chain: ChainSituation) -> str:

@@ -235,6 +235,12 @@ class StateReport:
         entry["error"] = "" if old else entry.get("last_error", "")
         entry["error_code"] = "" if old else entry.get("error_code", "")
         entry["version"], entry["facts"] = known.version, _shown(known.facts)
+        rows = [
+            (chain.id, self._opened.store.rows[row])
+            for chain, row in zip(self._settings.chains, self._opened.rows, strict=True)
+        ]
+        # of a member that was never here, nothing is known
+        entry["lacks"] = [chain_id for chain_id, row in rows if known.version and row not in known.rows]
         return entry
 
 

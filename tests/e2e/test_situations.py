@@ -375,6 +375,60 @@ def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp
         cluster.stop()
 
 
+def test_a_chain_that_only_the_leader_has_is_told_as_that(tmp_path: Path) -> None:
+    """An operator adds a chain's table one node at a time: what is missing are the others' tables,
+    and the first chain is signed all the while.
+    """
+    validators = {"chain-a": Client(free_tcp(), chain="chain-a"), "chain-b": Client(free_tcp(), chain="chain-b")}
+    cluster = Cluster(tmp_path, 3, validators["chain-a"].address, chain="chain-a")
+    node = cluster.nodes["node0"]
+    askers = [Asker(validators["chain-a"])]
+    try:
+        for one in cluster.nodes.values():
+            secret = one.key_path.with_name("cluster.key")
+            secret.write_text("ab" * 32)
+            secret.chmod(0o600)
+        cluster.start()
+        cluster.wait_leader()
+        until("the first chain is signed", lambda: askers[0].height > 2)
+        node.stop()
+        config = node.home / "config.toml"
+        kept = [line for line in config.read_text().splitlines() if not line.startswith(("chain_id", "validator_addr"))]
+        for chain, validator in validators.items():
+            kept += ["[[chain]]", f'id = "{chain}"', f'validator_addr = "{validator.address}"']
+            if chain == "chain-a":
+                kept += [f'{kind}_file = "priv/priv_validator_{kind}.json"' for kind in ("key", "state")]
+        config.write_text("\n".join([*kept, ""]))
+        assert cmkms("keys", "new", "--home", str(node.home), "--chain-id", "chain-b").returncode == 0
+        state = node.home / "priv" / "chain-b" / "priv_validator_state.json"
+        state.write_text('{"height":"0","round":0,"step":0}')
+        cluster.start("node0")
+        askers.append(Asker(validators["chain-b"]))
+
+        def told() -> dict[str, Any] | None:
+            status = cluster.status("node0")
+            if status and not status.get("is_leader"):
+                cluster.control("node0", "leader", "transfer", "--to", "node0")
+            found = {one["name"]: one for one in status.get("alerts", [])}
+            return found if found.keys() >= {"requests_refused", "config_differs"} else None
+
+        found = until(lambda: f"both alerts: {cluster.status('node0')}", told)
+        what, cure = found["requests_refused"]["what"], found["requests_refused"]["cure"]
+        assert "node1, node2 have no chain chain-b with this node's key; nothing is signed" in what
+        assert "chain-b" in cure and "config.toml of every node" in cure
+        assert "is configured differently" in found["config_differs"]["what"]
+        assert "chain-b" in found["config_differs"]["what"]
+        assert askers[1].height == 0
+        signed = askers[0].height
+        until("the first chain is signed on", lambda: askers[0].height > signed)
+    finally:
+        for asker in askers:
+            asker.stop()
+        for validator in validators.values():
+            validator.close()
+        cluster.stop()
+
+
 def test_a_height_far_above_the_last_one_is_refused_until_a_usual_one_is_asked(tmp_path: Path) -> None:
     validator = Client(free_tcp())
     node = Node(tmp_path / "node", validator.address).start("--id", "node0", wait=False)

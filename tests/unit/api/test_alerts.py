@@ -502,6 +502,30 @@ def test_a_refusal_of_everything_says_what_to_do_about_its_reason(reason: str) -
     assert "nothing is signed" in scene.what("requests_refused")
 
 
+@pytest.mark.parametrize("reason", ["unknown_row", "no_permit", "not_leader"])
+def test_a_chain_that_too_few_have_is_told_as_that_whatever_its_requests_waited_for(reason: str) -> None:
+    scene = Scene()
+    fail(scene, reason)
+    for number in (1, 2):
+        scene.member(number)["lacks"] = ["chain-a"]
+    scene.wait(2)
+    what = scene.what("requests_refused")
+    assert what.endswith("was not answered: node1, node2 have no chain chain-a with this node's key; nothing is signed")
+    assert cure_of(scene, "requests_refused") == OF_REFUSALS["unknown_row"].replace("{chain}", "chain-a")
+
+
+@pytest.mark.parametrize(("reason", "lacking"), [("no_permit", [2]), ("no_permit", []), ("conflict", [1, 2])])
+def test_a_chain_that_another_lacks_is_no_cause_where_the_rest_can_promise(reason: str, lacking: list[int]) -> None:
+    """Nor of a refusal that no majority would change."""
+    scene = Scene()
+    fail(scene, reason)
+    for number in (1, 2):
+        scene.member(number)["lacks"] = ["chain-a" if number in lacking else "another"]
+    scene.wait(2)
+    assert "this node's key" not in scene.what("requests_refused")
+    assert cure_of(scene, "requests_refused") == OF_REFUSALS[reason].replace("{chain}", "chain-a")
+
+
 def test_a_jump_says_the_command_that_admits_the_height_that_was_asked_for() -> None:
     scene = Scene()
     jump(scene)
