@@ -116,7 +116,7 @@ def test_what_the_store_does_not_know_is_not_forgotten(tmp_path: Path, address: 
     )
     assert running.returncode == 6
     node.stop()
-    assert "test-1  stands at 500/0/3" in rename(node, "node0", "test-1", "test-2")
+    assert "test-1  stands at 500/0/3" in rename(node, "node0", "test-1", "test-2", "--not-mistyped")
 
 
 def serve(member: Member, chain: str, serves: Judged) -> None:
