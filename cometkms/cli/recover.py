@@ -54,8 +54,8 @@ def command(
     Every height up to H is burnt: this node signs nothing there again. H must be at least the
     chain's head + 1, read after the loss from two nodes you trust, plus a margin. What is still
     readable in the old store or a state file is never undercut. The old store is kept beside the
-    new one. Of several chains each gets its own height, --min-height CHAIN=H: one for all would
-    keep the lower ones silent.
+    new one, and so is a state file that cannot be understood. Of several chains each gets its own
+    height, --min-height CHAIN=H: one for all would keep the lower ones silent.
 
     A node of a cluster needs this only if another node is lost for good: else it reads what it lost
     from the others, by itself. If the lost node's disk is still there, its store, read after this
@@ -112,10 +112,11 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
     demand_heights(heights, typed)
     with locked_home(chosen_home()):
         files = files_of(settings)
-        kept, marks = recover(files, heights, choose.load())
-    if kept is not None:
-        say(f"kept     {kept}", err=as_json)
-    for chain, mark in zip(settings.chains, marks, strict=True):
+        done = recover(files, heights, choose.load())
+    for path in (done.store, *done.state_files):
+        if path is not None:
+            say(f"kept     {path}", err=as_json)
+    for chain, mark in zip(settings.chains, done.marks, strict=True):
         say(
             f"burnt    {chain.id} up to height {mark.hrs.height} round {mark.hrs.round} step {mark.hrs.step}",
             err=as_json,
@@ -129,8 +130,9 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
     return {
         "home": str(settings.home),
         "node_id": settings.id,
-        "kept": str(kept) if kept is not None else None,
-        "chains": _stand(settings, marks),
+        "kept": str(done.store) if done.store is not None else None,
+        "state_files_kept": [str(path) for path in done.state_files],
+        "chains": _stand(settings, done.marks),
     }
 
 

@@ -50,7 +50,7 @@ from cometkms.durable import (
     sync_directory,
     write_atomically,
 )
-from cometkms.errors import OTHER_USER_CURE, StateError, StoreFailure, cure_of_file, os_words
+from cometkms.errors import OTHER_USER_CURE, StateError, StoreFailure, cure_of_file, is_no_file, os_words
 from cometkms.limits import BIRTH_NONCE_BYTES, EPOCHS_ENDED_MAX
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
@@ -79,8 +79,8 @@ JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 _BORN_FORMAT = 1
 _BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
-#: How reading fails where nothing is left to read: there is no file, or what holds it is broken.
-_NOTHING_LEFT = frozenset({errno.ENOENT, errno.EINVAL, errno.EISDIR, errno.EIO, errno.EBADMSG, errno.EUCLEAN})
+#: How reading fails where what holds a file is broken.
+_BROKEN = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -807,14 +807,24 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
         raise StateError(f"{files.adopted_path} cannot be understood", cure="remove it") from error
 
 
-def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None, tuple[Watermark, ...]]:
-    """Make a new store in which every height up to `heights` is burnt; the old one is kept aside.
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery made: the new mark of each chain, and where the old store is kept, and the
+    state files that could not be understood.
+    """
+
+    marks: tuple[Watermark, ...]
+    store: Path | None
+    state_files: tuple[Path, ...]
+
+
+def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
+    """Make a new store in which every height up to `heights` is burnt; the old one is kept aside,
+    and so is a state file that cannot be understood.
 
     Never below what is readable in the old store or a state file, also one that a rename kept.
 
     Raises: StateError, also for a state file of another chain; BusyError, StoreFailure.
-
-    Returns: where the old store is kept, and the new mark of each chain.
     """
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
@@ -828,7 +838,7 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     known = dict(left.marks)
     epoch = _epoch_left(files)
     in_use = [chain.state_path for chain in files.chains]
-    marks = []
+    marks, lost = [], []
     for chain in files.chains:
         chain_id, path = chain.row.chain_id, chain.state_path
         candidates = [burnt_up_to(heights.of(chain_id)), known.get(chain.row, Watermark())]
@@ -836,8 +846,8 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
             candidates.append(verified_state(files, chain, core))
         except state_file.OfAnotherChainError:
             raise  # it is not lost, and would be: nothing else knows that chain
-        except StateError:
-            pass  # a lost state file is one reason to recover
+        except StateError:  # a lost state file is one reason to recover
+            lost.append(path)
         candidates += [Watermark(one.hrs) for one, _ in kept_marks(path, chain_id, core.parse_sign_bytes, in_use)]
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
@@ -855,29 +865,46 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> tuple[Path | None
     )
     kept = _put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
     old = f" (the old one is kept as {kept})" if kept is not None else ""
+    aside = []
     with after_store(files.store_path, f"the new store{old} burns what was asked for"):
         for chain, mark in zip(files.chains, marks, strict=True):
+            if chain.state_path in lost:
+                aside.append(_keep_lost(chain.state_path))
             state_file.save(chain.state_path, mark)
             forget_export(chain.state_path, chain.row.chain_id)
         for path in files.born_paths:
             _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
-    return kept, tuple(marks)
+    return Recovered(tuple(marks), kept, tuple(path for path in aside if path is not None))
+
+
+def _keep_lost(path: Path) -> Path | None:
+    """Where a state file that cannot be understood is kept. Raises: StoreFailure."""
+    try:
+        return _set_aside(path)
+    except OSError as error:
+        raise StoreFailure(f"{path} could not be kept aside: {os_words(error)}") from error
 
 
 def _refuse_unread(files: NodeFiles) -> None:
-    """What is there, and this user or root may not read, is not lost: who goes on without it
-    undercuts what it says. Raises: StateError.
+    """What this user or root may not read, or what is out of reach (behind a link, say), is not
+    lost: who goes on without it undercuts what it says. Raises: StateError.
     """
     beside = (*(chain.state_path for chain in files.chains), *files.born_paths)
     for path, read in ((files.store_path, read_bounded), *((path, read_file) for path in beside)):
         try:
             read(path, 0)
+        except FileNotFoundError:
+            continue
         except OSError as error:
-            if error.errno not in _NOTHING_LEFT:
-                raise StateError(
-                    f"{path} cannot be read: {os_words(error)}, so what it knows is not known to be lost. Nothing was changed",
-                    cure=cure_of_file(error, OTHER_USER_CURE),
-                ) from error
+            if error.errno in _BROKEN:
+                continue
+            cure = cure_of_file(error, OTHER_USER_CURE)
+            if is_no_file(error):
+                cure = f"{cure}; where that is lost for good, move away what stands there"
+            raise StateError(
+                f"{path} cannot be read: {os_words(error)}, so what it knows is not known to be lost. Nothing was changed",
+                cure=cure,
+            ) from error
 
 
 def check_state_files(chains: Iterable[ChainFiles], born: Iterable[Path] = ()) -> None:
@@ -980,7 +1007,7 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
     An old one that cannot be read is renamed. Raises: StoreFailure, StateError, BusyError.
     """
     made = path.with_name(f"{path.name}.made")
-    kept: Path | None = _name_aside(path)
+    kept: Path | None = None
     try:
         made.unlink(missing_ok=True)
         with discarding(made):
@@ -988,12 +1015,18 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
             try:
                 old = read_file(path, FILE_BYTES)[:FILE_BYTES]
             except FileNotFoundError:
-                kept = None
+                pass
             except OSError:
                 kept = _set_aside(path)
             else:
-                write_atomically(_name_aside(path), old)
-            made.replace(path)
+                kept = _name_aside(path)
+                write_atomically(kept, old)
+            try:
+                made.replace(path)
+            except OSError:
+                if kept is not None and os.path.lexists(path):
+                    kept.unlink()  # only a copy: the old one is still in its place
+                raise
         sync_directory(path.parent)
     except OSError as error:
         raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error

@@ -70,7 +70,7 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             cure=f"if that is mistyped, put "
             f"chain_id = {json.dumps(error.there)} into "
             "config.toml (or --chain-id) and start again: nothing is lost, and nothing is to be recovered. If this key is to sign for "
-            f"another chain from now on, give {chain_id!r} a state file of its own (docs/RUNBOOK.md, Another chain id)",
+            f"another chain from now on, `cmkms chain rename --from {error.there} --to {chain_id}` (docs/RUNBOOK.md, Another chain id)",
         ) from error
     except ValueError as error:
         raise LostFileError(

@@ -137,6 +137,31 @@ def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(
     }
 
 
+def test_a_rename_after_which_the_id_in_the_settings_was_forgotten_is_given_once_more(home: Path) -> None:
+    """RUNBOOK "Another chain id": meanwhile the node signs for the old id, in the new one's file."""
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    rename = ("rename", "--from", "testnet-1", "--to", "b", "--yes")
+    state_file.save(state, signed_by(home, 40))
+
+    def node_stands_at() -> int:
+        files = files_of(load_settings(home, Flags()))
+        opened = open_node(files, CORE)
+        try:
+            return opened.store.mark(opened.rows[0]).hrs.height
+        finally:
+            opened.store.close()
+
+    assert node_stands_at() == 40
+    assert invoke(home, *rename).exception is None
+    assert node_stands_at() == 40, "of the old id"
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    with pytest.raises(StateError) as caught:
+        node_stands_at()
+    assert "`cmkms chain rename --from testnet-1 --to b`" in caught.value.cure
+    assert invoke(home, *rename).exception is None
+    assert node_stands_at() == 0
+
+
 def test_every_state_file_that_was_kept_of_an_id_counts(home: Path) -> None:
     """Also where one before it was moved away; the highest is named."""
     kept = home / "priv" / "priv_validator_state.b-2.json"

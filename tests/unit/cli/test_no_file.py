@@ -127,30 +127,22 @@ def test_a_state_file_that_is_none_is_not_to_be_made_readable(home: Path, put: C
     )
 
 
-def test_a_directory_in_the_state_file_s_place_is_told_before_anything_is_burnt(home: Path) -> None:
-    path = instead(home, STATE, a_directory)
-    with pytest.raises(StateError) as error:
-        recover(files_of(home), Heights(5), choose.load())
-    assert (error.value.what, error.value.cure) == (
-        f"{path} is a directory, and the state file is written there",
-        "move it away; nothing was changed",
-    )
-    assert not (home / "data" / "node0").exists()
-
-
-def test_a_directory_in_born_json_s_place_is_told_before_anything_is_burnt(home: Path) -> None:
-    """No disk failed, and nothing is half done."""
-    path = instead(home, "priv/born.json", a_directory)
+@pytest.mark.parametrize("name", [STATE, "priv/born.json"])
+@pytest.mark.parametrize("put", [a_fifo, a_socket, a_directory, a_link_to_nothing, a_link_to_itself])
+def test_what_is_none_in_a_state_file_s_or_born_json_s_place_is_not_taken_for_lost(
+    home: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    """The file may lie on a disk that is not mounted; no disk failed, and nothing is half done."""
+    path = instead(home, name, put)
     before = tree(home)
     with pytest.raises(StateError) as error:
         recover(files_of(home), Heights(5), choose.load())
-    assert (error.value.what, error.value.cure) == (
-        f"{path} is a directory, and born.json is written there",
-        "move it away; nothing was changed",
-    )
+    assert error.value.what.startswith(f"{path} cannot be read: ")
+    assert error.value.what.endswith("so what it knows is not known to be lost. Nothing was changed")
+    assert error.value.cure.endswith("where that is lost for good, move away what stands there")
     assert tree(home) == before
-    path.rmdir()
-    assert recover(files_of(home), Heights(5), choose.load())[1][0].hrs.height == 5
+    path.rename(path.with_name("moved"))
+    assert recover(files_of(home), Heights(5), choose.load()).marks[0].hrs.height == 5
 
 
 def test_a_note_of_an_export_that_is_garbage_is_told_before_anything_is_burnt(home: Path) -> None:
@@ -181,8 +173,13 @@ def test_a_store_that_is_none_is_no_missing_one(home: Path, put: Callable[[Path]
     renamed = cmkms("chain", "rename", "--home", str(home), "--from", "c-1", "--to", "c-2", "--yes")
     assert f"Error: {path} cannot be opened: it is " in renamed.stderr
     assert (home / STATE).read_bytes() == before, "a state file ahead of its store would keep the node from starting"
-    kept, marks = recover(files, Heights(5), core)
-    assert (kept, marks[0].hrs.height) == (path.with_name("promises.old-1"), 5)
+    there = tree(home)
+    with pytest.raises(StateError, match=f"{path} cannot be read: .* not known to be lost") as error:
+        recover(files, Heights(5), core)
+    assert error.value.cure.endswith("where that is lost for good, move away what stands there")
+    assert tree(home) == there
+    path.rename(path.with_name("moved"))
+    assert recover(files, Heights(5), core).marks[0].hrs.height == 5
 
 
 @pytest.mark.parametrize("name", ["born.json", "exported.json"])

@@ -53,7 +53,13 @@ def test_a_height_below_what_the_node_knew_is_told_to_be_none_of_the_chains_head
 def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_people(home: Path) -> None:
     first = cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100", "--json")
     chains = [{"chain_id": "c-1", "height": 100, "round": 2147483647, "step": 3}]
-    assert json.loads(first.stdout) == {"home": str(home), "node_id": "node0", "kept": None, "chains": chains}
+    assert json.loads(first.stdout) == {
+        "home": str(home),
+        "node_id": "node0",
+        "kept": None,
+        "state_files_kept": [],
+        "chains": chains,
+    }
     assert "a double signature" in first.stderr
     again = cmkms("recover", "--home", str(home), "--min-height", "200", "--yes-height", "200", "--json")
     assert Path(json.loads(again.stdout)["kept"]).is_file()
@@ -252,6 +258,20 @@ def test_at_a_terminal_each_chains_height_is_typed(two_chains: Path) -> None:
     assert b"Type the height of c-1 to go on" in shown
     assert b"Type the height of d=2 to go on" in shown
     assert heights(two_chains) == {"c-1": 100, "d=2": 7000}
+
+
+def test_a_state_file_that_cannot_be_understood_is_kept_and_told(home: Path) -> None:
+    path = home / "priv" / "priv_validator_state.json"
+    aside = [path.with_name(f"{path.name}.old-{number}") for number in (1, 2)]
+    path.write_text('{"height":"9')
+    done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    assert (done.returncode, burnt(home), aside[0].read_text()) == (0, 5, '{"height":"9'), done.stderr
+    assert f"kept     {aside[0]}" in done.stdout
+    path.write_text("x")
+    done = cmkms("recover", "--home", str(home), "--min-height", "7", "--yes-height", "7", "--json")
+    assert (json.loads(done.stdout)["state_files_kept"], aside[1].read_text()) == ([str(aside[1])], "x")
+    again = cmkms("recover", "--home", str(home), "--min-height", "8", "--yes-height", "8")
+    assert (burnt(home), path.with_name(f"{path.name}.old-3").exists()) == (8, False), again.stderr
 
 
 def test_a_state_file_of_another_chain_is_not_lost_and_not_replaced(home: Path) -> None:

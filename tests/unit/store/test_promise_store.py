@@ -480,15 +480,14 @@ def test_recovery_burns_and_never_undercuts_what_is_readable(tmp_path: Path) -> 
     files.store_path.write_bytes(damaged)
     with pytest.raises(StateError):
         open_node(files, CORE)
-    kept, marks = recover(files, Heights(100), CORE)
-    assert kept is not None
-    assert kept.read_bytes() == bytes(damaged)
-    assert marks[0].hrs == HRS(500, 0, 3)
+    done = recover(files, Heights(100), CORE)
+    assert done.store is not None
+    assert done.store.read_bytes() == bytes(damaged)
+    assert done.marks[0].hrs == HRS(500, 0, 3)
     opened = open_node(files, CORE)
     assert opened.store.mark(0).hrs == HRS(500, 0, 3)
     opened.store.close()
-    _, marks = recover(files, Heights(900), CORE)
-    assert marks == (Watermark(HRS(900, ROUND_MAX, 3)),)
+    assert recover(files, Heights(900), CORE).marks == (Watermark(HRS(900, ROUND_MAX, 3)),)
     assert state_file.load(files.chains[0].state_path, "chain-a", CORE.parse_sign_bytes).hrs == HRS(900, ROUND_MAX, 3)
 
 

@@ -80,7 +80,7 @@ def test_whoever_reads_the_store_before_the_next_start_reads_the_lowered_mark(tm
         looked.write_mark(0, POISON)
     looked.close()
     assert files.store_path.read_bytes() == before
-    _, marks = recover(files, Heights(70), CORE)
+    marks = recover(files, Heights(70), CORE).marks
     assert marks[0].hrs == HRS(70, ROUND_MAX, 3), "and not back at where it stood before the reset"
 
 
