@@ -5,6 +5,8 @@ The faults are made by tests/faults/shim.c under the node's own system calls; th
 validator outside.
 """
 
+import errno
+import os
 from collections.abc import Callable
 
 import pytest
@@ -84,7 +86,9 @@ def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     until("the node gives up", lambda: process.poll() is not None)
     faults.must_have_happened()
     assert process.returncode == 7, node.log()
-    assert str(node.home) in node.log().splitlines()[-1]
+    last = node.log().splitlines()[-1]
+    assert str(node.home) in last
+    assert f"{os.strerror(getattr(errno, how) if how != 'short' else errno.ENOSPC).lower()}; cure: " in last, last
     faults.disarm()
     # half a sector is a torn record: one node alone cannot know what stood there
     if how == "short":

@@ -14,7 +14,7 @@ from cometkms.core.native.crypto import NativeFrames
 from cometkms.core.native.lanes import FrameLane
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.seam import check, check_turn, read_watermark, to_hrs, to_wire, write_watermark
-from cometkms.errors import InvariantError, StoreFailure
+from cometkms.errors import InvariantError, StoreFailure, disk_failure, os_words
 from cometkms.limits import CHAINS_MAX, QUEUE_SLOT_BYTES
 from cometkms.model import HRS, Incarnation, Row
 
@@ -141,8 +141,10 @@ class NativeHotPath:
         check(status, what)
 
     def failure(self) -> StoreFailure:
-        """A write or sync of the store that failed in C."""
-        return StoreFailure(f"{self._path}: {os.strerror(self.c.store.error)}")
+        """A write or sync of the store that failed in C, with its cure where the disk has one."""
+        number = self.c.store.error
+        error = OSError(number, os.strerror(number), str(self._path))
+        return disk_failure(error) or StoreFailure(f"{self._path}: {os_words(error)}")
 
     def tell(self) -> None:
         """What was done is measured after it was done."""

@@ -81,7 +81,7 @@ def discard_journal(path: Path) -> None:
                 path.rename(path.with_name(f"{aside.name}.{os.urandom(4).hex()}"))
         sync_directory(path.parent)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be put aside: {os_words(error)}") from error
+        raise StoreFailure(f"{path.absolute()} could not be put aside: {os_words(error)}") from error
 
 
 def _sum(data: bytes) -> bytes:
@@ -100,6 +100,7 @@ class Journal:
         Raises: StoreFailure; FormatError for another version's, which stays as it is.
         """
         self.path = path
+        self._named = path.absolute()  # for an operator: its process stands in its directory, and gives none
         self.term = 0
         self.voted_for: str | None = None
         self.pending = False  # its member may have led in terms that it does not know of: rule 12
@@ -119,9 +120,9 @@ class Journal:
             self._open()
         except PermissionError as error:
             cure = cure_of_file(error, "give the home and what is in it to the node's user")
-            raise StateError(f"{path} cannot be opened: {os_words(error)}", cure=cure) from error
+            raise StateError(f"{self._named} cannot be opened: {os_words(error)}", cure=cure) from error
         except OSError as error:
-            raise StoreFailure(f"{path}: {os_words(error)}") from error
+            raise StoreFailure(f"{self._named}: {os_words(error)}") from error
 
     # --- opening ---
 
@@ -181,9 +182,15 @@ class Journal:
         return fd, size
 
     def _write_all(self, fd: int, data: bytes, offset: int) -> None:
-        written = self._disk.pwrite(fd, data, offset)
-        if written != len(data):
-            raise OSError(f"short write: {written} of {len(data)} bytes")
+        """A disk that fills up takes a part first; what it says to the rest is why.
+
+        Raises: OSError.
+        """
+        while data:
+            written = self._disk.pwrite(fd, data, offset)
+            if written == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            data, offset = data[written:], offset + written
 
     def _load(self, data: bytes) -> str:
         """Replay; returns why the file is not to be trusted, or ""."""
@@ -222,7 +229,7 @@ class Journal:
                 self.term, self.voted_for = term, voted_for
             case ["F", number]:
                 if number != _FORMAT:
-                    raise FormatError(self.path, str(number), str(_FORMAT))
+                    raise FormatError(self._named, str(number), str(_FORMAT))
             case ["P"]:
                 self.pending = True
             case ["L", *_]:  # with three numbers, of which older versions made a condition
@@ -239,7 +246,7 @@ class Journal:
     def sync(self) -> None:
         """Everything so far is durable on return. Raises: StoreFailure: it is never trusted again."""
         if self._failure is not None:
-            raise StoreFailure(f"{self.path} is not trusted any more: {self._failure}")
+            raise StoreFailure(f"{self._named} is not trusted any more: {self._failure}")
         if not self._buffer:
             return
         try:
@@ -252,8 +259,7 @@ class Journal:
             self._write_all(self._fd, bytes(self._buffer), self._offset)
             self._disk.fdatasync(self._fd)
         except OSError as error:
-            self._failure = said(error)
-            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
+            raise self._died(error) from error
         self._offset += len(self._buffer)
         self._buffer.clear()
 
@@ -297,6 +303,11 @@ class Journal:
         self._replace()
         self._entries, self.snapshot, self.staged, self._installing, self._commit = [], None, None, None, 1
 
+    def _died(self, error: OSError) -> StoreFailure:
+        """A write or sync failed: it is never trusted again."""
+        self._failure = said(error)
+        return StoreFailure(f"{self._named}: {self._failure}")
+
     def _replace(self) -> None:
         """A new file with what was appended to the buffer, and the term. Raises: StoreFailure."""
         self._append("M", self.term, self.voted_for)
@@ -305,8 +316,7 @@ class Journal:
         try:
             fd, size = self._make(content)
         except OSError as error:
-            self._failure = said(error)
-            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
+            raise self._died(error) from error
         os.close(self._fd)
         self._fd, self._size, self._offset = fd, size, len(content)
         self._buffer.clear()

@@ -3,6 +3,7 @@ on the wire and on the disk, and nothing else.
 """
 
 import ctypes
+import errno
 import itertools
 import os
 import re
@@ -23,7 +24,7 @@ from cometkms.core.native.hot import NativeHotPath, NativeLane, NativeRecords
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
 from cometkms.core.pure.hot import PureRecords
-from cometkms.errors import InvariantError, ProtocolError, StoreFailure
+from cometkms.errors import InvariantError, ProtocolError, StoreFailure, disk_failure
 from cometkms.limits import CHAINS_MAX, HEIGHT_MAX, SEQ_MAX, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
 from cometkms.model import (
     HRS,
@@ -614,6 +615,18 @@ def test_a_store_that_cannot_be_written_answers_nobody_and_stays_dead(node: Node
     assert [wire.received() for wire in node.wires] == [[], []]
     assert node.granted() == []
     os.close(read_only)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EBADF])
+def test_a_store_that_failed_names_its_file_and_the_cure_that_every_file_has(node: Node, number: int) -> None:
+    node.hot.c.store.error = number
+    with pytest.raises(StoreFailure) as failed:
+        node.reserve(0, sign_bytes(ROWS[2], 20))
+    words = f"{node.path}: {os.strerror(number).lower()}"
+    cure = disk_failure(OSError(number, os.strerror(number), str(node.path)))
+    assert str(failed.value) == (words if number == errno.EBADF else str(cure))
+    assert str(failed.value).startswith(words)
+    assert ("; cure: " in str(failed.value)) == (number != errno.EBADF)
 
 
 def test_a_socket_that_takes_no_more_leaves_the_rest_to_the_owner(node: Node) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cometkms.errors import StoreFailure
+from cometkms.errors import StoreFailure, disk_failure
 from cometkms.hardening import landlock
 from cometkms.hardening.children import WORK
 from cometkms.hardening.landlock import Beneath, Ruleset
@@ -605,6 +605,41 @@ def test_a_journal_that_cannot_be_made_is_a_store_failure(tmp_path: Path, fail: 
     disk.fail = fail
     with pytest.raises(StoreFailure):
         Journal(tmp_path / "raft", disk)
+
+
+@pytest.mark.parametrize("fail", ["write", "short", "sync"])
+@pytest.mark.parametrize("compacts", [False, True])
+def test_a_failing_disk_is_told_with_the_whole_path_and_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: str, compacts: bool
+) -> None:
+    """Its process stands in its directory, and names the journal without one."""
+    monkeypatch.chdir(tmp_path)
+    disk = FailingDisk()
+    journal = Journal(Path("raft"), disk)
+    fill(journal, 1, 20)
+    journal.add(command(21), 21, 1)
+    disk.fail = fail
+    with pytest.raises(StoreFailure) as failed:
+        if compacts:
+            journal.compact(journal[0], journal[1], STATE, [])
+        else:
+            journal.sync()
+    disk.fail = ""
+    told = str(disk_failure(failed.value))
+    words = "input/output error; cure: the disk" if fail == "sync" else "no space left on device; cure: make room"
+    assert told.startswith(f"{tmp_path / 'raft'}: {words}"), told
+
+
+def test_a_disk_that_takes_a_write_in_parts_is_given_the_rest(tmp_path: Path) -> None:
+    class InParts(FailingDisk):
+        def pwrite(self, fd: int, data: bytes, offset: int, /) -> int:
+            return os.pwrite(fd, data[: 1 + len(data) // 2], offset)
+
+    journal = Journal(tmp_path / "raft", InParts())
+    fill(journal, 1, 20)
+    journal.sync()
+    again = Journal(tmp_path / "raft")
+    assert (again.untrusted, len(again)) == ("", 20)
 
 
 def test_a_journal_in_a_directory_that_is_not_there_is_a_store_failure(tmp_path: Path) -> None:
