@@ -3,6 +3,7 @@ of a node says the same.
 """
 
 import html
+import os
 import re
 import shutil
 import threading
@@ -375,6 +376,17 @@ def test_a_validator_of_another_chain_is_refused_and_the_node_is_not_healthy(tmp
         cluster.stop()
 
 
+def share_secret(cluster: Cluster) -> None:
+    """A cluster.key of this test's own: two nodes of one id and secret are not allowed to run on
+    one machine, and tests run beside each other.
+    """
+    words = os.urandom(32).hex()
+    for node in cluster.nodes.values():
+        secret = node.key_path.with_name("cluster.key")
+        secret.write_text(words)
+        secret.chmod(0o600)
+
+
 def test_a_chain_that_only_the_leader_has_is_told_as_that(tmp_path: Path) -> None:
     """An operator adds a chain's table one node at a time: what is missing are the others' tables,
     and the first chain is signed all the while.
@@ -384,10 +396,7 @@ def test_a_chain_that_only_the_leader_has_is_told_as_that(tmp_path: Path) -> Non
     node = cluster.nodes["node0"]
     askers = [Asker(validators["chain-a"])]
     try:
-        for one in cluster.nodes.values():
-            secret = one.key_path.with_name("cluster.key")
-            secret.write_text("ab" * 32)
-            secret.chmod(0o600)
+        share_secret(cluster)
         cluster.start()
         cluster.wait_leader()
         until("the first chain is signed", lambda: askers[0].height > 2)
@@ -457,13 +466,10 @@ def test_nodes_with_a_key_each_answer_nothing_and_whoever_leads_says_so(tmp_path
     asker = Asker(validator)
     cluster = Cluster(tmp_path, 3, validator.address)
     try:
+        share_secret(cluster)
         for name in cluster.ids:
-            node = cluster.nodes[name]
-            secret = node.key_path.with_name("cluster.key")
-            secret.write_text("ab" * 32)
-            secret.chmod(0o600)
             if name != "node0":
-                shutil.copy(Node(tmp_path / f"other-{name}").key_path, node.key_path)
+                shutil.copy(Node(tmp_path / f"other-{name}").key_path, cluster.nodes[name].key_path)
         cluster.start()
         for name in cluster.ids:
             until(
