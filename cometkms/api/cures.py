@@ -44,7 +44,8 @@ OF_REFUSALS: Final[dict[str, str]] = {
     "state_away": "the state process of this node does not answer: `cmkms status` has its last exit",
     "not_complete": "the other nodes are starting or recovering: `cmkms peers` says which, and whom they wait for",
     "unknown_row": "the other nodes do not have {chain}, or have it with another key: the same chain and validator key in the config.toml of every node, and "
-    "a restart of those that lack it, one after the other; then `cmkms config digest` is the same on each. Before that nothing is signed on {chain}",
+    "a restart of those that lack it, one after the other; then `cmkms config digest` is the same on each. "
+    "Where it is new on all, one that is away has not told its mark yet: start it. Before that nothing is signed on {chain}",
 }
 
 _LOSES: Final = "what is sent does not come through, though connections are made: does the way lose large packets? `ping -M do -s 1372 HOST` from here; set "

@@ -231,12 +231,14 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark) ->
     """
     if in_file.hrs == HRS(0, 0, 0) or in_file.sign_bytes:
         return
-    if left := _ids_left(files, chain, dict(readable_marks(files.store_path))):
+    held = dict(readable_marks(files.store_path))
+    if left := _ids_left(files, chain, held):
         what = f"{chain.state_path} stands at {in_file.hrs}, and does not say of which chain"
-        own = (
-            f"where {chain.row.chain_id} was meant when that place was burnt under another id, or it is another chain, and that file its own: "
-            f"`cmkms state import {chain.state_path}`"
-        )
+        own = f"it is another chain, and that file its own: `cmkms state import {chain.state_path}`"
+        # a lower file leaves the rest of what was burnt behind; the rename says what to do then
+        if all(in_file.hrs >= mark.hrs for row, mark in held.items() if row.chain_id in left):
+            own = f"{chain.row.chain_id} was meant when that place was burnt under another id, or {own}"
+        own = f"where {own}"
         raise _unrenamed(files, chain, left, what, own)
 
 

@@ -322,6 +322,27 @@ def test_a_height_that_was_burnt_under_a_mistyped_id_is_not_lost_to_a_rename(hom
     assert invoke(home, "rename", "--from", "testnet-1", "--to", "b").exception is None, "it begins no lower"
 
 
+@pytest.mark.parametrize("height", [0, 40])
+def test_where_the_store_alone_knows_what_was_burnt_under_a_mistyped_id_it_is_asked(home: Path, height: int) -> None:
+    """The state file is behind: a recovery was cut short, or the rename was done and repented of."""
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    state.write_text(f'{{"height":"{height}","round":0,"step":0}}')
+    said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes"), StateError)
+    assert '`cmkms state export --out FILE`, then chain_id = "b" in config.toml and `cmkms state import FILE`' in said
+    out = str(home / "FILE")
+    assert cmkms("state", "export", "--home", str(home), "--out", out).returncode == 0
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    if height:
+        with pytest.raises(StateError, match="where it is another chain, and that file its own"):
+            open_node(files_of(load_settings(home, Flags())), CORE)
+    done = cmkms("state", "import", "--home", str(home), out)
+    assert done.returncode == 0, done.stderr
+    opened = open_node(files_of(load_settings(home, Flags())), CORE)
+    assert opened.store.mark(opened.rows[0]).hrs.height == 90
+    opened.store.close()
+
+
 @pytest.mark.parametrize("height", [90, 80], ids=["burnt where it signed", "burnt above"])
 def test_an_id_whose_state_file_shows_that_it_signed_was_not_mistyped(home: Path, height: int) -> None:
     """A member that read what it lost from the others knows the place, and not always the bytes."""
