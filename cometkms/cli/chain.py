@@ -392,17 +392,14 @@ def _marks(
             if write:
                 bring_up(store, target, in_file, lambda warning: say(warning, err=True))
         elif not (before.sign_bytes or in_file.sign_bytes or not_mistyped) and before.hrs > after.hrs:
-            raised, file = (
-                f"chain_id = {json.dumps(new, ensure_ascii=False)} in config.toml and `cmkms state import",
-                chain.state_file,
-            )
-            cure = f"{raised} {file}`, which burns as much under {new}"
-            if in_file.hrs < before.hrs:  # the store alone knows how much
-                cure = f"chain_id {old}, `cmkms state export --out FILE`, then {raised} FILE`, which burns as much under {new}"
+            first, file = "", str(chain.state_file)
+            if in_file.hrs < before.hrs:  # the store alone knows how much was burnt
+                first, file = f"chain_id {old}, `cmkms state export --out FILE`, then ", "FILE"
             raise StateError(
                 f"{path} has {old} burnt up to {_place(before)}, and nothing here shows that it was ever signed for: if {old} was a mistyped {new} by "
                 f"then, that height was meant for {new}, which would begin at {_place(after)}, below what it signed. Nothing was changed",
-                cure=f"if so, or in doubt, {cure}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
+                cure=f"if so, or in doubt, {first}chain_id = {json.dumps(new, ensure_ascii=False)} in config.toml and `cmkms state import {file}`, "
+                f"which burns as much under {new}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
             )
     finally:
         store.close()

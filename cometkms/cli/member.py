@@ -18,6 +18,7 @@ meanwhile would not sign anyway.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,15 +44,22 @@ from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.table import BY_KEY
 from cometkms.config.values import check_node_id, parse_peer
-from cometkms.durable import make_directory, write_atomically
-from cometkms.errors import ConfigError, StateError, cure_of_file, os_words
+from cometkms.durable import write_atomically
+from cometkms.errors import ConfigError, StateError
 from cometkms.model import quorum_of
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import has_store, read_born, read_epoch, read_following, write_born
+from cometkms.store.node_store import (
+    has_store,
+    make_home_directory,
+    read_born,
+    read_epoch,
+    read_following,
+    write_born,
+)
 from cometkms.store.promise_store import Header, survey
 
 SEALS_DIRECTORY: Final = "seals"
@@ -415,15 +423,7 @@ def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
         if here.header is not None and one.epoch == here.header.epoch and one.following == here.following
     ]
     folder = here.settings.home / SEALS_DIRECTORY
-
-    def prepare() -> None:
-        try:
-            make_directory(folder)
-        except OSError as error:
-            cure = cure_of_file(error, "give the home and what is in it to the node's user")
-            raise StateError(f"{error.filename or folder} cannot be made: {os_words(error)}", cure=cure) from error
-
-    seal = seal_here(here.settings.id, here.following, given.yes, others, prepare)
+    seal = seal_here(here.settings.id, here.following, given.yes, others, partial(make_home_directory, folder))
     path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:

@@ -141,8 +141,8 @@ def _flocks(inode: int) -> list[list[str]]:
     """The kernel's list of who holds a flock on a file of this number, a line as its words:
     number, kind, mode, access, pid, device and file, start, end (proc_locks(5)). Raises: OSError.
     """
-    lines = [line.split() for line in _LOCKS.read_text().splitlines() if "FLOCK" in line]
-    return [line for line in lines if len(line) > 5 and line[1] == "FLOCK" and line[5].endswith(f":{inode}")]
+    lines = map(str.split, _LOCKS.read_text().splitlines())
+    return [line for line in lines if line[1:2] == ["FLOCK"] and line[5].endswith(f":{inode}")]
 
 
 def share_home(home: Path, inherited: int) -> None:

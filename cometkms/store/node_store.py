@@ -403,7 +403,7 @@ def _make(
     disk: Disk | None,
 ) -> PromiseStore:
     """A new store at the state files' marks, or higher ones that are left of an old one."""
-    _make_directory(files.store_path.parent)
+    make_home_directory(files.store_path.parent)
     header = Header(
         files.node_id,
         epoch,
@@ -427,7 +427,8 @@ def _make(
     )
 
 
-def _make_directory(path: Path) -> None:
+def make_home_directory(path: Path) -> None:
+    """A directory in a node's home, and those above it. Raises: StateError."""
     try:
         make_directory(path)
     except OSError as error:
@@ -855,7 +856,7 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
-    _make_directory(files.store_path.parent)
+    make_home_directory(files.store_path.parent)
     header = Header(
         files.node_id,
         epoch,

@@ -17,6 +17,7 @@ from cometkms.store.node_store import held_mark
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 from tests.unit.state.three import sign_bytes
+from tests.unit.terminal import read_to_end
 
 
 @pytest.fixture
@@ -246,12 +247,8 @@ def test_at_a_terminal_each_chains_height_is_typed(two_chains: Path) -> None:
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
     os.close(theirs)
     os.write(ours, b"100\n7000\n")
-    shown = b""
     try:
-        while chunk := os.read(ours, 4096):
-            shown += chunk
-    except OSError:  # the other end is closed: the command has ended
-        pass
+        shown = read_to_end(ours)
     finally:
         os.close(ours)
     assert process.wait(30) == 0, shown

@@ -7,6 +7,7 @@ import pytest
 
 from cometkms.operator.demo.screen import Screen
 from cometkms.printable import rewritable
+from tests.unit.terminal import read_to_end
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, **environment: str) -> bytes:
@@ -24,17 +25,9 @@ def shown(monkeypatch: pytest.MonkeyPatch, **environment: str) -> bytes:
                 screen.show(line)
             screen.say("node0 led and was killed", loud=True)
             screen.finish()
-        return b"".join(iter(lambda: left(ours), b""))
+        return read_to_end(ours)
     finally:
         os.close(ours)
-
-
-def left(terminal: int) -> bytes:
-    """What was shown and not read yet: the other end is closed, and it comes in parts."""
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # nothing is left
-        return b""
 
 
 def test_a_line_is_rewritten_in_place_and_a_loud_one_is_bold(monkeypatch: pytest.MonkeyPatch) -> None:
