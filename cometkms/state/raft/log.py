@@ -279,7 +279,7 @@ class RaftLog:
             raftMaxTimeout=self._pace.latest_s,
             appendEntriesPeriod=HEARTBEAT_S,
             leaderFallbackTimeout=self._pace.fallback_s,
-            connectionTimeout=1.0,
+            connectionTimeout=self._pace.latest_s,  # of a transport that is not used here, and never less
             commandsWaitLeader=False,
             dynamicMembershipChange=False,
             useFork=False,

@@ -20,7 +20,7 @@ from cometkms.model import HRS, Watermark
 from cometkms.rules.flow import REST_S, Flow
 from cometkms.state.raft import RaftLog, wire
 from cometkms.state.raft.filter import adopt_term
-from cometkms.state.raft.pace import ELECTION_MAX_S, HEARTBEAT_S
+from cometkms.state.raft.pace import ELECTION_MAX_S, FAR_S, HEARTBEAT_S
 from cometkms.state.raft.pinned import next_deadline
 from cometkms.state.raft.steps import term_ceiling
 
@@ -736,6 +736,20 @@ def test_a_log_that_contradicts_the_next_leader_begins_anew_in_place(net: Net) -
     assert old.fsm[KEY] == mark(7)
     leader_of(net).submit(KEY, mark(9))
     net.run(1.0)
+    assert {one.fsm[KEY].hrs.height for one in net.logs.values()} == {9}
+
+
+@pytest.mark.parametrize("round_trip_s", [0.0, 0.31, FAR_S, 30.0])
+def test_a_log_begins_anew_however_far_the_others_are(net: Net, round_trip_s: float) -> None:
+    """The library checks its times where a log begins, and some of them are as measured."""
+    for one in net.logs.values():
+        one._round_trip_s = lambda _peer: round_trip_s
+    net.run(1.0)
+    follower = next(one for one in net.logs.values() if not one.leading)
+    follower._empty()
+    net.run(20.0)
+    leader_of(net).submit(KEY, mark(9))
+    net.run(2.0)
     assert {one.fsm[KEY].hrs.height for one in net.logs.values()} == {9}
 
 
