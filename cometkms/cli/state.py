@@ -1,5 +1,6 @@
 """`cmkms state`"""
 
+import os
 from pathlib import Path
 
 import click
@@ -88,7 +89,7 @@ def import_state(
     core = choose.load()
     # a slip of the path: nothing is to be written there, and nothing is lost
     if not Path(file).is_file():
-        what = "is no file" if Path(file).exists() else "is missing"
+        what = "is no file" if os.path.lexists(file) else "is missing"
         raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
@@ -137,6 +138,8 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     data = state_file.encode(mark)
     if out is not None and not Path(out).absolute().parent.is_dir():
         raise StateError(f"{out} cannot be written: there is no such directory", cure="another --out, or make it first")
+    if out is not None and os.path.lexists(out) and not Path(out).is_file():
+        raise StateError(f"{out} is no file", cure="another --out, or move away what is there")
     if out is None:
         click.echo(data.decode())
     else:
@@ -151,7 +154,7 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
     store = held_mark(files.store_path, row)
     in_file = (
         state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
-        if chain.state_file.exists()
+        if os.path.lexists(chain.state_file)
         else None
     )
     return store, in_file

@@ -46,7 +46,9 @@ from cometkms.store.node_store import (
     JOURNAL_NAME,
     ChainFiles,
     NodeFiles,
+    after_store,
     has_store,
+    kept_mark,
     read_born,
     read_epoch,
     refuse_anothers,
@@ -54,7 +56,7 @@ from cometkms.store.node_store import (
     verified_state,
     write_born,
 )
-from cometkms.store.promise_store import FILE_BYTES, Header, PromiseStore, members_digest
+from cometkms.store.promise_store import FILE_BYTES, Header, PromiseStore, members_digest, readable_marks
 
 _PREFIX: Final = "cmkms-seal-2:"
 _OLD_PREFIX: Final = "cmkms-seal-1:"
@@ -317,7 +319,8 @@ def seal(
         sealed = sealed_header(mine, following, confirmed=False, strict=strict)
         if sealed != header:
             store.write_header(sealed)
-        write_born(replace(files, members=header.members), header.epoch, following)
+        with after_store(files.store_path, f"epoch {header.epoch} is sealed here, for {', '.join(following)}"):
+            write_born(replace(files, members=header.members), header.epoch, following)
         return of_store(store, standing, marks, following)
     finally:
         store.close()
@@ -402,6 +405,8 @@ def begin(
     shown = [*own, *((chain.row, verified_state(files, chain, core)) for chain in files.chains)]
     for one in seals:
         shown += one.marks
+    told = {row for row, _ in (*own, *(mark for one in seals for mark in one.marks))}
+    shown += [(chain.row, kept_mark(files, chain, core)) for chain in files.chains if chain.row not in told]
     known = tuple(dict.fromkeys(row for row, _ in shown))
     if heights is not None:
         heights.check(row.chain_id for row in known)
@@ -507,6 +512,13 @@ def _replace_store(
         raise StoreFailure(f"{path} could not be made: {said(error)}") from error
 
 
+def _kept_alone(files: NodeFiles, chain: ChainFiles, core: Core) -> list[Watermark]:
+    """What a rename kept of a chain that the store does not know."""
+    if chain.row in dict(readable_marks(files.store_path)):
+        return []
+    return [one for one in (kept_mark(files, chain, core),) if one.hrs > HRS(0, 0, 0)]
+
+
 def promised(
     files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None = None
 ) -> Watermark:
@@ -517,8 +529,9 @@ def promised(
     its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    is_told = chain.state_path.exists() or (has_store(files.store_path) and min_height is None)
+    is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []
+    known += _kept_alone(files, chain, core)
     epoch: int | None = None
     if not has_store(files.store_path):
         if files.node_id in read_born(files):

@@ -30,7 +30,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -155,10 +155,10 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     check_store_way(files.store_path)
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id)
-    from_files = []
+    from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
         refuse_unrenamed(files, chain, read_state(files, chain, core))
-        from_files.append(verified_state(files, chain, core))
+        from_files.append(mark_of_files(files, chain, core, held))
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
     try:
@@ -196,6 +196,29 @@ def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         return Watermark(mark.hrs)
     return mark
+
+
+def mark_of_files(files: NodeFiles, chain: ChainFiles, core: Core, held: Collection[Row]) -> Watermark:
+    """What the files beside the store say of a chain: its state file, and of one that the store
+    does not know (`held`: the rows that it has), burnt, what a rename kept of it.
+
+    Raises: StateError with the cure; not where there is no state file.
+    """
+    mark = verified_state(files, chain, core) if os.path.lexists(chain.state_path) else Watermark()
+    if chain.row in held:
+        return mark
+    return max(mark, kept_mark(files, chain, core), key=lambda one: one.hrs)
+
+
+def kept_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """The highest place, burnt, in the state files that a rename kept of this chain; 0 where it
+    kept none. Raises: StateError where one cannot be read.
+    """
+    if not os.path.lexists(chain.state_path.parent):
+        return Watermark()
+    in_use = [one.state_path for one in files.chains]
+    found = kept_marks(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, in_use)
+    return Watermark(max((one.hrs for one, _ in found), default=HRS(0, 0, 0)))
 
 
 def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
@@ -840,18 +863,16 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
-    in_use = [chain.state_path for chain in files.chains]
     marks, lost = [], []
     for chain in files.chains:
-        chain_id, path = chain.row.chain_id, chain.state_path
-        candidates = [burnt_up_to(heights.of(chain_id)), known.get(chain.row, Watermark())]
+        candidates = [burnt_up_to(heights.of(chain.row.chain_id)), known.get(chain.row, Watermark())]
         try:
             candidates.append(verified_state(files, chain, core))
         except state_file.OfAnotherChainError:
             raise  # it is not lost, and would be: nothing else knows that chain
         except StateError:  # a lost state file is one reason to recover
-            lost.append(path)
-        candidates += [Watermark(one.hrs) for one, _ in kept_marks(path, chain_id, core.parse_sign_bytes, in_use)]
+            lost.append(chain.state_path)
+        candidates.append(kept_mark(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
@@ -915,10 +936,10 @@ def check_state_files(chains: Iterable[ChainFiles], born: Iterable[Path] = ()) -
     store, and nothing is to be half done. Raises: StateError.
     """
     for path in (*(chain.state_path for chain in chains), *born):
-        if path.is_dir():
+        if os.path.lexists(path) and not path.is_file():
             what = BORN_NAME if path.name == BORN_NAME else "the state file"
             raise StateError(
-                f"{path} is a directory, and {what} is written there",
+                f"{path} is {'a directory' if path.is_dir() else 'no file'}, and {what} is written there",
                 cure="move it away; nothing was changed",
             )
         try:
@@ -1037,18 +1058,19 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
 
 
 def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | None:
-    """The higher of store and state file, read only; None where neither knows the chain.
+    """The higher of store and state file, read only; None where neither knows the chain. One that
+    the store does not know is at what a rename kept of it, too.
 
     Raises: StateError.
 
     A store that lost records is read as far as it checks: whoever acts on this opens it
     (raise_mark), which is strict.
     """
-    in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
     held = held_mark(files.store_path, chain.row)
-    if held is None or in_file is None:
-        return held or in_file
-    return reconcile(held, in_file, lambda _: None, chain.row.chain_id)
+    in_files = mark_of_files(files, chain, core, () if held is None else (chain.row,))
+    if not os.path.lexists(chain.state_path) and in_files.hrs == HRS(0, 0, 0):
+        return held
+    return in_files if held is None else reconcile(held, in_files, lambda _: None, chain.row.chain_id)
 
 
 def held_mark(store: Path, row: Row) -> Watermark | None:
@@ -1077,11 +1099,12 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     held = dict(readable_marks(files.store_path)).get(chain.row)
-    in_file = verified_state(files, chain, core) if chain.state_path.exists() else None
+    in_file = verified_state(files, chain, core) if os.path.lexists(chain.state_path) else None
     is_behind = files.alone and held is not None and in_file is not None and in_file.hrs > held.hrs
     if is_behind and held is not None and in_file is not None and all(one.hrs < in_file.hrs for one in marks):
         refuse_lacking(files, chain, held, in_file)  # no other signer says that it wrote that file
-    if agreed == known and in_file is not None and not is_behind:
+    stands = held is not None or in_file == agreed  # else the node would begin below what a rename kept
+    if agreed == known and in_file is not None and stands and not is_behind:
         forget_export(chain.state_path, chain.row.chain_id)
         return agreed
     import_mark(files, chain, agreed, core)
@@ -1121,7 +1144,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
-    known = verified_state(files, chain, core) if chain.state_path.exists() else Watermark()
+    known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
     check_state_files([chain])
     check_export(chain.state_path)
     stored = has_store(files.store_path)

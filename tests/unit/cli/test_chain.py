@@ -26,7 +26,7 @@ from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Watermark
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import open_node
+from cometkms.store.node_store import known_mark, open_node, raise_mark
 from cometkms.store.promise_store import PromiseStore, readable_marks
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
@@ -320,6 +320,53 @@ def test_a_height_that_was_burnt_under_a_mistyped_id_is_not_lost_to_a_rename(hom
     assert opened.store.mark(opened.rows[0]).hrs.height == 90
     opened.store.close()
     assert invoke(home, "rename", "--from", "testnet-1", "--to", "b").exception is None, "it begins no lower"
+
+
+def without_c(home: Path) -> Path:
+    """A home that signed for testnet-1 up to 95, was renamed to b and lost its store; under
+    testnet-1 again, without a rename. Returns the state file of b, burnt up to 20.
+    """
+    config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    state_file.save(state, signed_by(home, 95))
+    assert invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes").exception is None
+    (home / "data" / "node0" / "promises").unlink()
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    assert cmkms("recover", "--home", str(home), "--min-height", "20", "--yes-height", "20").returncode == 0
+    config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
+    return state
+
+
+@pytest.mark.parametrize("height", [20, 25, 95, 120])
+def test_no_import_goes_below_what_a_rename_kept(home: Path, height: int) -> None:
+    """Which the store that was made anew does not know."""
+    state = without_c(home)
+    other = home / "other.json"
+    other.write_text(f'{{"height":"{height}","round":0,"step":3}}')
+    done = cmkms("state", "import", "--home", str(home), str(other))
+    files = files_of(load_settings(home, Flags()))
+    if height < 95:
+        assert done.returncode == 5
+        assert "this node already knows 95/0/2" in done.stderr
+        assert state_file.load(state, "testnet-1", CORE.parse_sign_bytes).hrs.height == 20
+        stands = raise_mark(files, files.chains[0], [Watermark(HRS(height, 0, 3))], CORE)
+        assert stands.hrs == HRS(95, 0, 2), "an import from another signer takes the higher one"
+    else:
+        assert done.returncode == 0, done.stderr
+    opened = open_node(files, CORE)
+    assert opened.store.mark(opened.rows[0]).hrs.height == max(height, 95)
+    opened.store.close()
+
+
+def test_a_start_does_not_go_below_what_a_rename_kept(home: Path) -> None:
+    """With a state file that says that nothing was signed, which is anybody's."""
+    state = without_c(home)
+    state.write_text('{"height":"0","round":0,"step":0}')
+    files = files_of(load_settings(home, Flags()))
+    assert known_mark(files, files.chains[0], CORE) == Watermark(HRS(95, 0, 2))
+    opened = open_node(files, CORE)
+    assert opened.store.mark(opened.rows[0]).hrs == HRS(95, 0, 2)
+    opened.store.close()
 
 
 @pytest.mark.parametrize("height", [0, 40])

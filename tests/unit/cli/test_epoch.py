@@ -107,6 +107,24 @@ def test_show_of_a_node_that_never_ran_says_that(home: Path) -> None:
     assert state_of(other) == {**of_here(other), "state": "no store yet"}
 
 
+def test_a_disk_that_fills_behind_the_seal_is_told_with_what_is_sealed_already(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node does not start any more, and the same command is the way on."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreFailure("born.json could not be written: no space left on device", cure="make room")
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("cometkms.store.epoch.write_born", full)
+        failed = invoke(home, "seal", "--yes", "--next", ",".join(MEMBERS)).exception
+    assert isinstance(failed, StoreFailure)
+    assert f"is written already: epoch 1 is sealed here, for {', '.join(MEMBERS)};" in failed.what
+    assert failed.cure == "make room, then the same command again, before the node is started"
+    assert state_of(home)["state"] == "sealed"
+    assert invoke(home, "seal", "--yes", "--next", ",".join(MEMBERS)).exception is None
+
+
 def test_seal_ends_the_nodes_promises_and_prints_one_line(home: Path) -> None:
     result = invoke(home, "seal", "--next", "node4, node0,node1", "--yes")
     assert result.exception is None, result

@@ -24,7 +24,8 @@ from cometkms.model import HRS, Watermark
 from cometkms.net.control import ask, listen_control
 from cometkms.rules.burnt import Heights
 from cometkms.store.lock import lock_home
-from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, recover
+from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, raise_mark, recover
+from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms
 from tests.unit.cli.test_cli import tree
 from tests.unit.hardening.child import in_child
@@ -150,6 +151,33 @@ def test_a_note_of_an_export_that_is_garbage_is_told_before_anything_is_burnt(ho
     before = tree(home)
     with pytest.raises(StateError, match=r"exported\.json cannot be understood.*; cure: restore it"):
         recover(files_of(home), Heights(5), choose.load())
+    assert tree(home) == before
+
+
+@pytest.mark.parametrize("put", [a_fifo, a_directory, a_link_to_nothing, a_link_to_itself])
+def test_no_mark_is_shown_or_raised_without_a_state_file_that_is_out_of_reach(
+    home: Path, put: Callable[[Path], None]
+) -> None:
+    """An old copy of the store beside it, and another signer's file: what it says was undercut."""
+    files, core = files_of(home), choose.load()
+    recover(files, Heights(40), core)
+    path = instead(home, STATE, put)
+    before = tree(home)
+    for attempt in (
+        lambda: known_mark(files, files.chains[0], core),
+        lambda: import_mark(files, files.chains[0], Watermark(HRS(50, 0, 3)), core),
+        lambda: raise_mark(files, files.chains[0], [Watermark(HRS(50, 0, 3))], core),
+        lambda: reset_mark(files, files.chains[0], 50),
+    ):
+        with pytest.raises(StateError) as error:
+            attempt()
+        assert str(path) in error.value.what
+    other = home / "other.json"
+    other.write_text('{"height":"50","round":0,"step":3}')
+    for words in (("show",), ("export",), ("export", "--out", str(path)), ("import", str(other))):
+        done = cmkms("state", words[0], "--home", str(home), *words[1:])
+        assert (done.returncode, str(path) in done.stderr) == (5, True), done.stderr
+    other.unlink()
     assert tree(home) == before
 
 
