@@ -504,14 +504,19 @@ def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float)
 
 def _explained(failing: Failing, state: StateSection) -> Failing:
     """The same with the cause, where that is that other members do not have the chain: the one
-    asked says that it waits for their marks, or for a majority that cannot come."""
+    asked says that it waits for their marks, or for a majority that cannot come. What a member that
+    is away had is past.
+    """
     members = state.get("members", [])
-    lacking = [one["id"] for one in members if failing.chain_id in one.get("lacks", [])]
-    in_vain = len(members) - len(lacking) < quorum_of(len(members))
+    there = [one for one in members if one.get("connected") or one.get("self")]
+    lacking = [one["id"] for one in there if failing.chain_id in one.get("lacks", [])]
+    in_vain = len(there) - len(lacking) < quorum_of(len(members))
     if not lacking or failing.reason not in (_UNKNOWN_ROW, *(_WAITED if in_vain else ())):
         return failing
     have = "has" if len(lacking) == 1 else "have"
     why = f"{', '.join(lacking)} {have} no chain {failing.chain_id} with this node's key"
+    if away := [name for name, _ in _missing(state)]:
+        why += f", and {', '.join(away)} {'is' if len(away) == 1 else 'are'} not connected"
     return replace(failing, reason=_UNKNOWN_ROW, why=why)
 
 

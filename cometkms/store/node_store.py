@@ -79,6 +79,12 @@ JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 _BORN_FORMAT = 1
 _BORN_MAX_BYTES = 1 << 16
 _FIRST_EPOCH = 1
+#: What is left to a node that lost its store and its state file.
+_RECOVER = "read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
+_FROM_OTHERS = (
+    'while all others run, write {"height":"0","round":0,"step":0} into the state file and start: it reads what it lost from them. '
+    "Where one of them is lost for good, too, `cmkms recover` instead (docs/RUNBOOK.md)"
+)
 #: How reading fails where what holds a file is broken.
 _BROKEN = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 
@@ -157,7 +163,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
         refuse_exported(chain.state_path, chain.row.chain_id)
     from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
-        refuse_unrenamed(files, chain, read_state(files, chain, core))
+        refuse_unrenamed(files, chain, read_state(files, chain, core), core)
         from_files.append(mark_of_files(files, chain, core, held))
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
@@ -234,6 +240,8 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
         if held is None:
             if left := _ids_left(files, chain, rows):
                 raise _unrenamed(files, chain, left, error.what, error.cure) from None
+            if not os.path.lexists(files.store_path) and files.node_id in read_born(files):
+                raise _lost(files, f"{error.what}. ", "both", _RECOVER if files.alone else _FROM_OTHERS) from None
             raise
         path, chain_id = chain.state_path, chain.row.chain_id
         stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
@@ -246,7 +254,16 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
         ) from None
 
 
-def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark) -> None:
+def _lost(files: NodeFiles, before: str, what: str, otherwise: str) -> StateError:
+    """The store is missing, of a node that born.json knows; `what` is to be put back."""
+    return StateError(
+        f"{before}{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
+        "lost, so it does not sign",
+        cure=f"put {what} back, as this node left it; else, {otherwise}",
+    )
+
+
+def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, core: Core) -> None:
     """A burnt place in a state file names no chain: where the store knows this key under an id that
     is not configured any more, and not under this one, it is that id's.
 
@@ -262,6 +279,9 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark) ->
         if all(in_file.hrs >= mark.hrs for row, mark in held.items() if row.chain_id in left):
             own = f"{chain.row.chain_id} was meant when that place was burnt under another id, or {own}"
         own = f"where {own}"
+        kept = kept_mark(files, chain, core)
+        if kept.hrs > in_file.hrs:  # an import of the lower one is refused
+            own = f"a rename kept {chain.row.chain_id} up to {kept.hrs} beside that file: the rename says how it goes on above"
         raise _unrenamed(files, chain, left, what, own)
 
 
@@ -317,12 +337,7 @@ def _open_or_bear(
     if files.node_id in born:
         epoch = _epoch_due(files)
         if files.alone:
-            raise StateError(
-                f"{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
-                "lost, so it does not sign",
-                cure="put the store back if it is somewhere; else read the chain's head height from two nodes "
-                "you trust and run `cmkms recover --min-height HEIGHT` with a height above it",
-            )
+            raise _lost(files, "", "the store", _RECOVER)
         store = _make(files, from_files, NodeState.RECOVERING, epoch, _Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
     if born and not files.alone and not any(has_data_of(files, one) for one in born):

@@ -122,7 +122,7 @@ def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainStat
     verified = bool(mark.signature) and core.verify(row.public_key, mark.sign_bytes, mark.signature)
     found: list[Finding] = []
     try:
-        refuse_unrenamed(files, ChainFiles(row, path), mark)
+        refuse_unrenamed(files, ChainFiles(row, path), mark, core)
     except StateError as error:
         found += failed_by(AREA, error)
     return ChainState(row.chain_id, row.public_key, path, mark, tuple(found), verified=verified)

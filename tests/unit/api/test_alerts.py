@@ -514,6 +514,17 @@ def test_a_chain_that_too_few_have_is_told_as_that_whatever_its_requests_waited_
     assert cure_of(scene, "requests_refused") == OF_REFUSALS["unknown_row"].replace("{chain}", "chain-a")
 
 
+def test_of_a_member_that_is_away_is_said_that_it_is_away_and_not_what_it_had() -> None:
+    """Neither can promise: one lacks the chain, one is not there."""
+    scene = Scene()
+    fail(scene, "no_permit")
+    scene.member(1)["lacks"] = ["chain-a"]
+    scene.member(2).update(connected=False, lacks=["chain-a"])
+    scene.wait(2)
+    what = scene.what("requests_refused")
+    assert "node1 has no chain chain-a with this node's key, and node2 is not connected; nothing is signed" in what
+
+
 @pytest.mark.parametrize(("reason", "lacking"), [("no_permit", [2]), ("no_permit", []), ("conflict", [1, 2])])
 def test_a_chain_that_another_lacks_is_no_cause_where_the_rest_can_promise(reason: str, lacking: list[int]) -> None:
     """Nor of a refusal that no majority would change."""

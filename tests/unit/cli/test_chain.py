@@ -341,6 +341,10 @@ def without_c(home: Path) -> Path:
 def test_no_import_goes_below_what_a_rename_kept(home: Path, height: int) -> None:
     """Which the store that was made anew does not know."""
     state = without_c(home)
+    with pytest.raises(StateError) as caught:
+        open_node(files_of(load_settings(home, Flags())), CORE)
+    assert "a rename kept testnet-1 up to 95/0/2 beside that file" in caught.value.cure
+    assert "state import" not in caught.value.cure, "of this one it is refused"
     other = home / "other.json"
     other.write_text(f'{{"height":"{height}","round":0,"step":3}}')
     done = cmkms("state", "import", "--home", str(home), str(other))

@@ -3,17 +3,23 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cometkms.cli.state import files_of
+from cometkms.config.load import load_settings
+from cometkms.config.table import Flags
+from cometkms.core import choose
+from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
-from cometkms.store.node_store import held_mark
+from cometkms.store.node_store import held_mark, open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 from tests.unit.state.three import sign_bytes
@@ -269,6 +275,43 @@ def test_a_state_file_that_cannot_be_understood_is_kept_and_told(home: Path) -> 
     assert (json.loads(done.stdout)["state_files_kept"], aside[1].read_text()) == ([str(aside[1])], "x")
     again = cmkms("recover", "--home", str(home), "--min-height", "8", "--yes-height", "8")
     assert (burnt(home), path.with_name(f"{path.name}.old-3").exists()) == (8, False), again.stderr
+
+
+@pytest.mark.parametrize("state", [None, '{"height":"9'])
+def test_a_start_that_finds_neither_state_file_nor_store_names_the_recovery(home: Path, state: str | None) -> None:
+    """Not the file alone: one that says 0 would be the next thing that is refused."""
+    assert cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5").returncode == 0
+    store, path = home / "data" / "node0" / "promises", home / "priv" / "priv_validator_state.json"
+    store.unlink()
+    path.unlink()
+    if state:
+        path.write_text(state)
+    with pytest.raises(StateError, match="what it promised is lost, so it does not sign") as caught:
+        open_node(files_of(load_settings(home, Flags())), choose.load())
+    assert f"{store} is missing" in caught.value.what
+    assert str(path) in caught.value.what
+    assert "put both back, as this node left it; else, read the chain's head" in caught.value.cure
+    # as it says
+    assert cmkms("recover", "--home", str(home), "--min-height", "8", "--yes-height", "8").returncode == 0
+    opened = open_node(files_of(load_settings(home, Flags())), choose.load())
+    assert opened.store.mark(opened.rows[0]).hrs.height == 8
+    opened.store.close()
+
+
+def test_a_member_that_lost_both_is_told_how_the_others_give_it_back(cluster: Path) -> None:
+    home = cluster / "node2"
+    opened = open_node(files := files_of(load_settings(home, Flags())), choose.load())
+    opened.store.close()
+    files.store_path.unlink()
+    (state := home / "priv" / "priv_validator_state.json").unlink()
+    with pytest.raises(StateError) as caught:
+        open_node(files, choose.load())
+    said = re.search(r"else, while all others run, write (\{.*\}) into the state file and start", caught.value.cure)
+    assert said, caught.value.cure
+    state.write_text(said[1])
+    opened = open_node(files, choose.load())
+    assert opened.store.header.state is NodeState.RECOVERING, "it signs nothing before it has read the others"
+    opened.store.close()
 
 
 def test_a_state_file_of_another_chain_is_not_lost_and_not_replaced(home: Path) -> None:
