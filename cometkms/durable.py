@@ -375,21 +375,37 @@ def hand_over(path: Path, uid: int, gid: int) -> None:
 def _hand_over(folder: int, path: Path, known: frozenset[int], to: tuple[int, int]) -> None:
     fd = os.open(path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode) or (status.st_uid, status.st_gid) == to:
+        if not _is_to_be_handed_over(os.fstat(fd), path, known, to):
             return
-        # a third party's, say an operator's own copy: nobody works with it here
-        if status.st_uid not in known:
-            return
-        if status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
-            what = "is a link" if stat.S_ISLNK(status.st_mode) else "has a second name somewhere"
-            raise UnfitFileError(errno.EPERM, f"it {what}, so it is not handed over", str(path))
         try:
             os.chown(f"/proc/self/fd/{fd}", *to)
         except OSError as error:  # not the file's fault: this root may not, or has no such account
             raise OSError(error.errno, error.strerror) from None
     finally:
         os.close(fd)
+
+
+def check_hand_over(path: Path, uid: int, gid: int) -> None:
+    """Whether hand_over() would refuse what lies in a directory. Changes nothing.
+
+    Raises: OSError, as it does.
+    """
+    known = frozenset({0, path.stat().st_uid, uid})
+    for one in path.iterdir():
+        _is_to_be_handed_over(one.lstat(), one, known, (uid, gid))
+
+
+def _is_to_be_handed_over(status: os.stat_result, path: Path, known: frozenset[int], to: tuple[int, int]) -> bool:
+    """Raises: UnfitFileError for what must not be: a link, or a file with a second name."""
+    if stat.S_ISDIR(status.st_mode) or (status.st_uid, status.st_gid) == to:
+        return False
+    # a third party's, say an operator's own copy: nobody works with it here
+    if status.st_uid not in known:
+        return False
+    if status.st_nlink > 1 or stat.S_ISLNK(status.st_mode):
+        what = "is a link" if stat.S_ISLNK(status.st_mode) else "has a second name somewhere"
+        raise UnfitFileError(errno.EPERM, f"it {what}, so it is not handed over", str(path))
+    return True
 
 
 def sync_directory(path: Path) -> None:

@@ -22,9 +22,10 @@ from cometkms.hardening import kernel
 from cometkms.limits import SIGNER_UID
 
 DEFAULT_ACCOUNT: Final = "cmkms-signer"
+STATE_NAME: Final = "cmkms-state"
 _NAMES: Final = (
     DEFAULT_ACCOUNT,
-    "cmkms-state",
+    STATE_NAME,
     "cmkms-api",
     "cmkms-audit",
     "cmkms-dialer",

@@ -88,20 +88,25 @@ def choose(whom: Whom, status: ProcStatus, process: str) -> Chosen:
             whom.hand(account.uid, account.gid)
         except OSError as error:
             if error.errno not in _CANNOT or error.filename is not None:
-                where = f"{error.filename}: " if error.filename is not None else ""
-                raise HardeningError(
-                    f"{where}{said(error)}: {process} cannot have its files as {account}",
-                    cure="look at who made that, and put the file or directory itself there; what is to be on another disk is mounted "
-                    "there, not linked"
-                    if isinstance(error, UnfitFileError) and error.errno == errno.EPERM
-                    else "look at who made that, and remove it or chown it to root",
-                ) from error
+                raise no_files(process, account, error) from error
             why = f"its files cannot be given to {account}: {said(error)}"
     if not why:
         return Chosen(account, State.ON, f"{account}, no other group", held, kept)
     if whom.setting:
         raise HardeningError(f"signer_user = {whom.setting!r}: {why}", cure="grant it, or take the setting out")
     return Chosen(root, State.UNAVAILABLE, f"{why}; {process} runs as root", held, kept)
+
+
+def no_files(process: str, account: Account, error: OSError) -> HardeningError:
+    """Make the error of a process that cannot have its files as that account."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return HardeningError(
+        f"{where}{said(error)}: {process} cannot have its files as {account}",
+        cure="look at who made that, and put the file or directory itself there; what is to be on another disk is mounted "
+        "there, not linked"
+        if isinstance(error, UnfitFileError) and error.errno == errno.EPERM
+        else "look at who made that, and remove it or chown it to root",
+    )
 
 
 def change_user(told: Told, status: ProcStatus, whom: Whom, chosen: Chosen, parent: int) -> None:

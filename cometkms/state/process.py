@@ -32,6 +32,7 @@ from cometkms.core import choose
 from cometkms.core.interface import Core, Frames, HotPath, Lane, Queue
 from cometkms.durable import hand_over
 from cometkms.errors import BusyError
+from cometkms.hardening.account import STATE_NAME
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.confine import DNS_PORT, NameWatch, is_address
 from cometkms.hardening.measures import Measure, Mode, tell
@@ -124,7 +125,7 @@ def _shut(settings: Settings, files: NodeFiles) -> tuple[Measure, ...]:
     others = [peer.address for peer in settings.peers if peer.id != settings.id]
     names = _has_names(settings)
     keeps = Keeps(
-        Whom("cmkms-state", STATE_UID, hand=lambda uid, gid: hand_over(home, uid, gid)),
+        Whom(STATE_NAME, STATE_UID, hand=lambda uid, gid: hand_over(home, uid, gid)),
         work=(home,),
         names=names,
         tcp=True,

@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,21 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 # more than any pid: a shorter one covers a longer one, so that nothing is cut off before it is
 # written
 _PID_BYTES = 16
+_UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a home's lock.
+
+    `is_node`: it is the process that noted its pid there; a command notes nothing.
+    """
+
+    pid: str
+    is_node: bool
+
+    def __str__(self) -> str:
+        return f"{'a node' if self.is_node else 'another process'} (pid {self.pid})"
 
 
 def _note(words: str) -> None:
@@ -74,13 +90,12 @@ def _take(home: Path, tell: Callable[[str], None]) -> int:
             else cure_of_file(error, f"give {home} and what is in it to the user that runs this"),
         ) from error
     try:
-        noted = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        noted = _noted(fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(fd, noted)
-            who = "a node" if holder == noted else "another process"
-            raise BusyError(f"{who} (pid {holder}) uses {home} already", cure="stop it first") from None
+            holder = _holder(os.fstat(fd).st_ino, noted)
+            raise BusyError(f"{holder} uses {home} already", cure="stop it first") from None
         _outlive_orphans(fd, home, noted, tell)
     except BaseException:
         os.close(fd)
@@ -88,15 +103,16 @@ def _take(home: Path, tell: Callable[[str], None]) -> int:
     return fd
 
 
-def _holder(fd: int, noted: str) -> str:
-    """The pid of who holds the lock, by the kernel's list; the noted one where the list has none,
-    as of another pid namespace, or where files of two disks have this one's number.
+def _holder(inode: int, noted: str) -> Holder:
+    """Who holds the lock, by the kernel's list; the noted one where the list has none, as of
+    another pid namespace, or where files of two disks have this one's number.
     """
     try:
-        found = {line[4] for line in _flocks(os.fstat(fd).st_ino)}
+        found = {line[4] for line in _flocks(inode)}
     except OSError:
-        return noted
-    return found.pop() if len(found) == 1 else noted
+        found = set()
+    pid = found.pop() if len(found) == 1 else noted
+    return Holder(pid, is_node=pid == noted != _UNKNOWN)
 
 
 def _outlive_orphans(fd: int, home: Path, supervisor: str, tell: Callable[[str], None]) -> None:
@@ -131,10 +147,36 @@ def is_locked(home: Path) -> bool:
     """Whether some process holds the home's lock, by the kernel's list: trying it would be in a
     starting node's way.
     """
+    return _locked_inode(home) is not None
+
+
+def holder_of(home: Path) -> Holder | None:
+    """Who holds the home's lock, likewise; None where nobody does."""
+    inode = _locked_inode(home)
+    if inode is None:
+        return None
     try:
-        return bool(_flocks((home / LOCK_NAME).stat().st_ino))
+        fd = open_file(home / LOCK_NAME, os.O_RDONLY)
+    except OSError:  # another user's: whether it is a node is not known
+        return _holder(inode, _UNKNOWN)
+    try:
+        return _holder(inode, _noted(fd))
+    finally:
+        os.close(fd)
+
+
+def _locked_inode(home: Path) -> int | None:
+    """The number of the home's lock file while some process holds it."""
+    try:
+        inode = (home / LOCK_NAME).stat().st_ino
+        return inode if _flocks(inode) else None
     except OSError:
-        return False
+        return None
+
+
+def _noted(fd: int) -> str:
+    """The pid of the node that used the home last."""
+    return os.pread(fd, 32, 0).decode("ascii", "replace").strip() or _UNKNOWN
 
 
 def _flocks(inode: int) -> list[list[str]]:

@@ -347,14 +347,7 @@ class PromiseStore:
 
     @classmethod
     def _open(cls, path: Path, disk: Disk, *, to_write: bool) -> "PromiseStore":
-        try:
-            fd = open_file(path, os.O_RDWR if to_write else os.O_RDONLY)
-        except FileNotFoundError:
-            raise StateError(f"{path} is missing") from None
-        except OSError as error:
-            raise StateError(
-                f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
-            ) from error
+        fd = _descriptor(path, os.O_RDWR if to_write else os.O_RDONLY)
         store = cls(path, fd, disk)
         try:
             _lock(fd, path, fcntl.LOCK_EX if to_write else fcntl.LOCK_SH)
@@ -610,6 +603,27 @@ def _decode_member(body: bytes, member: str) -> Statement:
     if name != member.encode() or size not in (0, 64) or number > INCARNATION_MAX or nonce > INCARNATION_NONCE_MAX:
         raise ValueError(f"what is known of {member} does not make sense")
     return Statement(member, Incarnation(number, nonce), signature)
+
+
+def check_opens(path: Path) -> None:
+    """Whether a start can open a store that is there to write to it: what can be read behind a link
+    is not written to. Reads nothing, writes nothing.
+
+    Raises: StateError, as PromiseStore.open() does.
+    """
+    os.close(_descriptor(path, os.O_RDWR))
+
+
+def _descriptor(path: Path, flags: int) -> int:
+    """Raises: StateError."""
+    try:
+        return open_file(path, flags)
+    except FileNotFoundError:
+        raise StateError(f"{path} is missing") from None
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
+        ) from error
 
 
 def _lock(fd: int, path: Path, kind: int = fcntl.LOCK_EX) -> None:

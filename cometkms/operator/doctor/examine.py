@@ -18,16 +18,19 @@ from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.errors import CometKMSError, cure_of_file, disk_failure, said
+from cometkms.hardening.account import STATE_NAME, choose_account
+from cometkms.hardening.measures import Mode
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME
 from cometkms.keys.passphrase import PassphraseSource
+from cometkms.limits import STATE_UID
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor import chain as chain_checks
 from cometkms.operator.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok
-from cometkms.store.lock import is_locked
+from cometkms.store.lock import Holder, holder_of, is_locked
 from cometkms.store.node_store import ChainFiles, NodeFiles
 
 GROUP_S: Final = 60.0  # one group of checks; every part of it has a shorter deadline of its own
@@ -122,17 +125,9 @@ def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
 
 def _node(patient: Patient) -> list[Finding]:
     if patient.node is None:
-        if is_locked(patient.home):
-            if not os.access(patient.home / "data", os.X_OK):
-                words = "a node runs in this home, and this user may not ask it: its data/ is another user's"
-                return [fail("node", words, "run the doctor as the node's user")]
-            return [
-                fail(
-                    "node",
-                    "a node holds this home and does not answer on its control socket",
-                    "wait if it has only begun; else its log, and stop it",
-                )
-            ]
+        holder = holder_of(patient.home)
+        if holder is not None:
+            return [_held(patient.home, holder)]
         return [note("node", "no node runs in this home: files and reachability are looked at")]
     if patient.status is None:
         return [
@@ -147,6 +142,18 @@ def _node(patient: Patient) -> list[Finding]:
     found += running.judge_children(_list(status.get("children")))
     found += running.judge_hardening(_list(status.get("hardening")))
     return found + running.judge_audit(status) + running.judge_webhook(status)
+
+
+def _held(home: Path, holder: Holder) -> Finding:
+    """What holds a home in which no node answers."""
+    if not os.access(home / "data", os.X_OK):
+        words = f"{holder} holds this home, and this user may not ask it: its data/ is another user's"
+        return fail("node", words, "run the doctor as the node's user")
+    if holder.is_node:
+        words = f"{holder} holds this home and does not answer on its control socket"
+        return fail("node", words, "wait if it has only begun; else its log, and stop it")
+    words = f"{holder} holds this home, as a command that changes it does: no node can start meanwhile"
+    return fail("node", words, "wait until it has ended, or stop it; then the doctor again")
 
 
 def _config(patient: Patient) -> list[Finding]:
@@ -254,7 +261,16 @@ def _permissions(patient: Patient) -> list[Finding]:
                 break
     places = [files.look_at(path, secret=path in secret) for path in paths]
     found = files.judge_places([place for place in places if place is not None], home.stat().st_uid)
-    return found + files.judge_writing(home)
+    return found + _handing_over(patient) + files.judge_writing(home)
+
+
+def _handing_over(patient: Patient) -> list[Finding]:
+    """What a start as root would stumble over where it gives the state process its files."""
+    settings = patient.settings
+    if os.geteuid() != 0 or settings is None or settings.hardening == Mode.OFF:
+        return []
+    account = choose_account("", STATE_NAME, STATE_UID)
+    return files.judge_handing_over(settings.home / "data" / settings.id, "state", account)
 
 
 def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:

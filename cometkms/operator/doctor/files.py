@@ -1,5 +1,6 @@
 """Who may read and write the home's files."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable
@@ -7,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cometkms.durable import is_private
-from cometkms.errors import READ_ONLY_CURE, cure_of_file, said
+from cometkms.durable import check_hand_over, is_private
+from cometkms.errors import READ_ONLY_CURE, UnfitFileError, cure_of_file, said
+from cometkms.hardening.account import Account
+from cometkms.hardening.user import no_files
 from cometkms.limits import ACCOUNT_UIDS
-from cometkms.operator.doctor.finding import Finding, fail, ok, warn
+from cometkms.operator.doctor.finding import Finding, fail, failed_by, ok, warn
 
 AREA: Final = "permissions"
 
@@ -84,6 +87,16 @@ def _judge(place: Place, owner: int) -> list[Finding]:
             )
         )
     return found
+
+
+def judge_handing_over(directory: Path, process: str, account: Account) -> list[Finding]:
+    """Whether a start as root can give a process the files that it works with, as that account."""
+    with contextlib.suppress(OSError):  # the directory is not made yet, or is none, which the state's checks tell
+        try:
+            check_hand_over(directory, account.uid, account.gid)
+        except UnfitFileError as error:
+            return failed_by(AREA, no_files(process, account, error))
+    return []
 
 
 def judge_writing(home: Path) -> list[Finding]:

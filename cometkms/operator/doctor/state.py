@@ -25,7 +25,7 @@ from cometkms.store.node_store import (
     refuse_unrenamed,
     sealed_error,
 )
-from cometkms.store.promise_store import Header, Survey, corrupt, survey
+from cometkms.store.promise_store import Header, Survey, check_opens, corrupt, survey
 
 AREA: Final = "state"
 _LAGGING_HEIGHTS: Final = 1  # the file may be so far behind while the node runs
@@ -90,6 +90,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
     try:
         check_store_way(files.store_path)
         store = survey(files.store_path)
+        check_opens(files.store_path)
     except FileNotFoundError:
         pass
     except StateError as error:

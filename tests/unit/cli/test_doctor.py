@@ -20,13 +20,18 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from cometkms.core import choose
+from cometkms.durable import hand_over
+from cometkms.errors import StateError, UnfitFileError
+from cometkms.hardening.account import STATE_NAME, choose_account
+from cometkms.hardening.user import no_files
 from cometkms.keys.validator_key import load_public_key
-from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS
+from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS, STATE_UID
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.operator.doctor import disk, examine, files
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
+from cometkms.store.lock import LOCK_NAME, lock_home, locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import PromiseStore
 from tests.unit.cli.fake_node import FakeNode
@@ -475,20 +480,61 @@ def test_a_node_that_answers_oddly_is_no_reason_to_crash(answer: dict[str, Any],
 
 
 def test_a_node_that_this_user_may_not_ask_is_not_to_be_stopped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cometkms.store.lock import locked_home
-
     monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (home.path / "data", os.X_OK))
-    with locked_home(home.path):
+    lock = lock_home(home.path)
+    try:
         (found,) = [one for one in doctor(home) if one["area"] == "node"]
-    assert "this user may not ask it" in found["words"]
+    finally:
+        os.close(lock)
+    words = "holds this home, and this user may not ask it: its data/ is another user's"
+    assert found["words"] == f"a node (pid {os.getpid()}) {words}"
     assert found["cure"] == "run the doctor as the node's user"
 
 
-def test_a_home_that_is_held_by_a_silent_node_is_told(home: Home) -> None:
-    from cometkms.store.lock import locked_home
-
+def test_who_holds_a_home_is_named_and_is_a_node_only_where_it_noted_itself(home: Home) -> None:
+    """A command that holds it is not to be looked for in a node's log."""
+    lock = lock_home(home.path)
+    try:
+        [found] = bad_of(doctor(home), "node")
+    finally:
+        os.close(lock)
+    words = f"(pid {os.getpid()}) holds this home"
+    assert found["words"] == f"a node {words} and does not answer on its control socket"
+    assert found["cure"] == "wait if it has only begun; else its log, and stop it"
+    (home.path / LOCK_NAME).write_text("1\n")
     with locked_home(home.path):
-        assert any("holds this home" in one["words"] for one in bad_of(doctor(home), "node"))
+        [found] = bad_of(doctor(home), "node")
+    assert found["words"].startswith(f"another process {words}, as a command that changes it does")
+    assert found["cure"].startswith("wait until it has ended, or stop it")
+
+
+def test_a_store_that_can_be_read_behind_a_link_is_told_as_the_start_tells_it(home: Home, tmp_path: Path) -> None:
+    home.store_path.rename(tmp_path / "elsewhere")
+    home.store_path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateError) as refused:
+        open_node(home.files(), CORE)
+    assert refused.value.what.startswith(f"{home.store_path} cannot be opened: it is a link")
+    told = {"level": "fail", "area": "state", "words": refused.value.what, "cure": refused.value.cure}
+    assert told in doctor(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its processes accounts of their own")
+@pytest.mark.parametrize(
+    "put", [lambda path: path.symlink_to("promises"), lambda path: path.hardlink_to(path.with_name("kept"))]
+)
+def test_what_root_would_not_hand_over_is_told_as_the_start_tells_it(home: Home, put: Callable[[Path], None]) -> None:
+    path, account = home.store_path.with_name("promises.old-1"), choose_account("", STATE_NAME, STATE_UID)
+    (path.with_name("kept")).write_bytes(b"x")
+    path.with_name("kept").chmod(0o600)
+    assert bad_of(doctor(home), "permissions") == []
+    put(path)
+    found = bad_of(doctor(home), "permissions")
+    with pytest.raises(UnfitFileError) as refused:
+        hand_over(path.parent, account.uid, account.gid)
+    error = no_files("state", account, refused.value)
+    assert [(one["level"], one["words"], one["cure"]) for one in found] == [("fail", error.what, error.cure)]
+    edit_config("chain_id", 'hardening = "off"\nchain_id')(home)
+    assert bad_of(doctor(home), "permissions") == [], "nobody gets an account of its own then"
 
 
 # --- the chain ---
