@@ -26,6 +26,7 @@ from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.operator.moving.evidence import ask_chain, judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
+from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, higher_mark, known_mark, raise_mark
 
@@ -124,6 +125,8 @@ def command(
     # a home given twice is one
     asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)
     old = READERS[kind](asked)
+    for state in old.states if min_height is None else ():
+        refuse_own_file(Path(state.path), chain.state_file, chain.id)
     address = parse_rpc(rpc) if rpc else None
     public_key = _public_key(chain, old)
     if address is not None:

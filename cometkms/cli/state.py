@@ -15,6 +15,7 @@ from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
+from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark
 
@@ -91,6 +92,7 @@ def import_state(
     if not Path(file).is_file():
         what = "is no file" if os.path.lexists(file) else "is missing"
         raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
+    refuse_own_file(Path(file), chain.state_file, chain.id)
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
     if not files.alone and has_store(files.store_path):

@@ -6,6 +6,7 @@ brings the other signer's watermark back takes the note away: `cmkms import`, `c
 or `cmkms recover` on the operator's word.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,15 @@ def refuse_exported(state_path: Path, chain_id: str) -> None:
         f"signer is off for good, bring its watermark back, `cmkms import --from {kind} PATH`; or read the chain's head height from two nodes you trust, "
         "after that, and import with --min-height and a height above it",
     )
+
+
+def refuse_own_file(file: Path, state_path: Path, chain_id: str) -> None:
+    """An import takes the note away, and the home's own state file, by whatever name, brings
+    nothing of the other signer back. Raises: StateError.
+    """
+    with contextlib.suppress(OSError):
+        if file.samefile(state_path):
+            refuse_exported(state_path, chain_id)
 
 
 def _read(path: Path) -> dict[str, list[str]]:

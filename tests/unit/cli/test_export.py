@@ -243,6 +243,24 @@ def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(
     assert done.returncode == 0, done.stderr
 
 
+def test_the_homes_own_state_file_brings_nothing_back(home: Path, tmp_path: Path) -> None:
+    """By whatever name: what the other signer has signed since is not in it."""
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    own, link = home / "priv" / "priv_validator_state.json", tmp_path / "link.json"
+    assert cmkms("state", "export", "--home", str(home), "--out", str(own)).returncode == 0, "up to where it stands"
+    link.symlink_to(own)
+    before, key = tree(home), str(home / "priv" / "priv_validator_key.json")
+    other = ["import", "--from", "filepv", "--yes", "--key-file", key, "--state-file"]
+    for file in (own, link):
+        for command in (["state", "import"], other):
+            done = cmkms(*command, str(file), "--home", str(home))
+            assert done.returncode == 5
+            assert "says that this key went out, to filepv" in done.stderr
+            assert tree(home) == before
+    typed = cmkms(*other, str(own), "--min-height", "30", "--home", str(home))
+    assert typed.returncode == 0, typed.stderr
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"chains": {"c": "filepv"}}', '{"chains": {"c": [1, 2]}}', '{"format": 2, "chains": {}}']
 )
