@@ -31,6 +31,7 @@ from cometkms.store.node_store import (
     ChainFiles,
     NodeFiles,
     bring_up,
+    check_beside,
     has_store,
     known_mark,
     refuse_lacking,
@@ -269,6 +270,7 @@ def rename(
     with locked_home(settings.home):
         chain = _chosen(settings, old, new)
         to_set = _to_set(settings, chain, new)
+        check_beside([chain.state_file])
         before, after = _marks(settings, chain, old, new, not_mistyped=not_mistyped, write=yes)
         aside = name_to_keep(chain.state_file, old)
         say(

@@ -28,7 +28,15 @@ from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, higher_mark, known_mark, raise_mark
+from cometkms.store.node_store import (
+    ChainFiles,
+    NodeFiles,
+    check_beside,
+    has_store,
+    higher_mark,
+    known_mark,
+    raise_mark,
+)
 
 READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
     "cometkms": comet_kms.read_either,
@@ -177,6 +185,7 @@ def _public_key(chain: Chain, old: OldSigner) -> bytes:
 def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, min_height: int | None) -> _Plan:
     """Raises: StateError."""
     core = choose.load()
+    check_beside([chain.state_file])
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
     burnt = (burnt_up_to(min_height),) if min_height is not None else ()

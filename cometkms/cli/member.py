@@ -58,6 +58,7 @@ from cometkms.store.node_store import (
     read_born,
     read_epoch,
     read_following,
+    refuse_gone_out,
     write_born,
 )
 from cometkms.store.promise_store import Header, survey
@@ -340,7 +341,9 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
         settings = load_home(
             node_id=node_id, peer=tuple(f"{one.id}={one.address}" for one in peers), raft_addr=raft_addr
         )
-    path = files_of(settings).store_path
+    files = files_of(settings)
+    path = files.store_path
+    refuse_gone_out(files.chains)
     return _Here(settings, peers, survey(path).header if has_store(path) else None, running)
 
 

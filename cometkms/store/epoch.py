@@ -47,11 +47,13 @@ from cometkms.store.node_store import (
     ChainFiles,
     NodeFiles,
     after_store,
+    check_beside,
     has_store,
     kept_mark,
     read_born,
     read_epoch,
     refuse_anothers,
+    refuse_gone_out,
     refuse_lacking,
     verified_state,
     write_born,
@@ -310,6 +312,9 @@ def seal(
     standing_for(). Raises: StateError (another node's store, one that does not know what it
     promised, or is sealed for others), BusyError (the node runs), StoreFailure.
     """
+    check_beside(chain.state_path for chain in files.chains)
+    if read_header(files).state is not NodeState.SEALED:  # else the same seal is shown again
+        refuse_gone_out(files.chains)
     store = PromiseStore.open(files.store_path)
     try:
         header = store.header
@@ -393,6 +398,7 @@ def begin(
             "others may begin from them",
             cure="that list in config.toml (or COMETKMS_PEER)",
         )
+    refuse_gone_out(files.chains)
     own = _own_marks(files, old)
     why = doubt(len(old.members), {one.node: one.standing for one in seals})
     if why and heights is None:
@@ -529,6 +535,7 @@ def promised(
     its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
+    check_beside([chain.state_path])
     is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []
     known += _kept_alone(files, chain, core)

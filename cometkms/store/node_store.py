@@ -480,13 +480,37 @@ def check_store_way(path: Path) -> None:
     """Whether a store that is not there is not hidden: behind a link to a disk that is not mounted,
     say, or in a directory that this user may not look into. Raises: StateError.
     """
+    _check_way(path, "what this node promised")
+
+
+def check_beside(state_paths: Iterable[Path]) -> None:
+    """Whether born.json and exported.json beside these state files can be read, or are not there:
+    who writes past one that is out of reach undercuts what it says. Raises: StateError.
+    """
+    for path in state_paths:
+        _check_way(path, f"what stands in {path.parent}")
+        _read_born(path.with_name(BORN_NAME))
+        check_export(path)
+
+
+def refuse_gone_out(chains: Iterable[ChainFiles]) -> None:
+    """What another signer has signed since is not known here, so no seal vouches for it, no epoch
+    begins above it, and no mark is lowered beside it. Raises: StateError, as check_beside() too.
+    """
+    for chain in chains:
+        check_beside([chain.state_path])
+        refuse_exported(chain.state_path, chain.row.chain_id)
+
+
+def _check_way(path: Path, what: str) -> None:
+    """Raises: StateError."""
     try:
         check_way(path.parent)
         with contextlib.suppress(FileNotFoundError):
             path.lstat()
     except OSError as error:
         raise StateError(
-            f"{error.filename}: {os_words(error)}, so what this node promised cannot be read",
+            f"{error.filename}: {os_words(error)}, so {what} cannot be read",
             cure=cure_of_file(error, "give the home and what is in it to the node's user"),
         ) from error
 
@@ -1111,6 +1135,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
 
     Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
     """
+    check_beside([chain.state_path])
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     held = dict(readable_marks(files.store_path)).get(chain.row)
@@ -1161,7 +1186,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
         mark = Watermark(mark.hrs)
     known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
     check_state_files([chain])
-    check_export(chain.state_path)
+    check_beside([chain.state_path])
     stored = has_store(files.store_path)
     if stored:
         store = PromiseStore.open(files.store_path)

@@ -30,6 +30,7 @@ from cometkms.store.node_store import (
     check_state_files,
     has_store,
     refuse_anothers,
+    refuse_gone_out,
 )
 from cometkms.store.promise_store import PromiseStore
 
@@ -45,11 +46,12 @@ class Reset:
 def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     """Let the chain stand at `height`, whatever it stood at. The caller holds the home.
 
-    Raises: StateError where the epoch is sealed here or the store is another node's; BusyError;
-    StoreFailure.
+    Raises: StateError where the epoch is sealed here, the store is another node's, or the chain's
+    key went out; BusyError; StoreFailure.
     """
     mark = burnt_up_to(height)
     check_state_files([chain])
+    refuse_gone_out([chain])
     kept: list[Path] = []
     stored = has_store(files.store_path)
     if stored:

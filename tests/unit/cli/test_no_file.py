@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +24,13 @@ from cometkms.keys.identity import check_identity
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ask, listen_control
 from cometkms.rules.burnt import Heights
+from cometkms.store import epoch as epochs
+from cometkms.store.exported import note_export
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, raise_mark, recover
 from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms
+from tests.unit.cli import inside
 from tests.unit.cli.test_cli import tree
 from tests.unit.hardening.child import in_child
 
@@ -519,3 +523,101 @@ def test_what_stands_in_the_seals_place_is_told_before_anything_is_sealed(
         in (done.stderr)
     )
     assert "complete" in cmkms("epoch", "show", "--home", str(home)).stdout, "nothing was sealed"
+
+
+CHANGES: dict[str, list[str]] = {
+    "chain rename": ["--from", "c-1", "--to", "c-2", "--not-mistyped", "--yes"],
+    "chain reset": ["c-1", "--height", "5", "--yes-height", "5"],
+    "state import": ["{other}/priv_validator_state.json"],
+    "import": ["--from", "filepv", "{other}", "--yes"],
+    "export": ["--to", "filepv", "{other}/out", "--yes"],
+    "member add": [*TO_TWO],
+    "member replace": ["node0", "node1=127.0.0.1:9431", "--yes"],
+    "epoch seal": ["--next", "node0,node1", "--yes"],
+}
+
+
+@pytest.fixture
+def lived(home: Path, tmp_path: Path) -> Path:
+    """A home that burnt every height up to 7, and beside it another signer's files, at 9."""
+    recover(files_of(home), Heights(7), choose.load())
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(home / "priv" / "priv_validator_key.json", other)
+    (other / "priv_validator_state.json").write_text('{"height":"9","round":0,"step":3}')
+    return home
+
+
+def changing(home: Path, command: str) -> subprocess.CompletedProcess[str]:
+    arguments = [one.format(other=home.with_name("other")) for one in CHANGES[command]]
+    return inside.cmkms(*command.split(), "--home", str(home), *arguments)
+
+
+@pytest.mark.parametrize("command", CHANGES)
+@pytest.mark.parametrize("name", ["born.json", "exported.json"])
+def test_nothing_is_changed_beside_a_born_json_or_a_note_of_an_export_that_is_out_of_reach(
+    lived: Path, tmp_path: Path, name: str, command: str
+) -> None:
+    """It may say that an epoch is sealed here, or that another signer has the key."""
+    before = tree(tmp_path)
+    before.pop(f"home/priv/{name}", None)
+    for put in (a_link_to_nothing, a_link_to_itself, a_fifo, a_directory):
+        path = instead(lived, f"priv/{name}", put)
+        done = changing(lived, command)
+        assert (done.returncode, "Traceback" in done.stderr) == (StateError.exit_code, False), done.stderr
+        assert f"Error: {path} cannot be read: " in done.stderr
+        assert "cure: put the file itself there, in place of what is there now" in done.stderr
+        assert tree(tmp_path) == before
+        assert not (tmp_path / "other" / "out").exists()
+
+
+def test_a_born_json_that_its_user_may_not_read_is_not_passed_over(of_a_user: Path) -> None:
+    files, core = files_of(of_a_user), choose.load()
+    recover(files, Heights(7), core)
+    own(of_a_user)
+    (of_a_user / "priv" / "born.json").chmod(0)
+    before = tree(of_a_user)
+    for act in (
+        lambda: import_mark(files, files.chains[0], Watermark(HRS(9, 0, 3)), core),
+        lambda: raise_mark(files, files.chains[0], [Watermark(HRS(9, 0, 3))], core),
+        lambda: reset_mark(files, files.chains[0], 5),
+        lambda: epochs.promised(files, files.chains[0], [], core),
+        lambda: chain.rename.main(["--home", str(of_a_user), *CHANGES["chain rename"]], standalone_mode=False),
+    ):
+        what, _ = refused(act)
+        assert what == f"{of_a_user / 'priv/born.json'} cannot be read: permission denied"
+    assert tree(of_a_user) == before
+
+
+def test_no_member_is_made_and_no_mark_lowered_while_another_signer_has_the_key(lived: Path, tmp_path: Path) -> None:
+    """The next epoch's members would sign again what that one has signed since: a new machine has
+    no note of it.
+    """
+    note_export(lived / STATE, "c-1", "filepv", tmp_path / "other" / "priv_validator_state.json")
+    before = tree(lived)
+    for command in ("member add", "member replace", "epoch seal", "chain reset"):
+        done = changing(lived, command)
+        assert done.returncode == StateError.exit_code, done.stderr
+        assert "exported.json says that this key went out, to filepv" in done.stderr
+        assert "bring its watermark back, `cmkms import --from filepv PATH`" in done.stderr
+        assert tree(lived) == before
+    done = changing(lived, "import")
+    assert done.returncode == 0, done.stderr
+    assert not (lived / "priv" / "exported.json").exists()
+    done = changing(lived, "member add")
+    assert done.returncode == 0, done.stderr
+    assert list((lived / "seals").iterdir())
+
+
+def test_no_epoch_begins_below_what_another_signer_has_signed_since_the_seal(lived: Path) -> None:
+    """Its seal is shown again, for it says no more than it did; its watermark ends that."""
+    files, core = files_of(lived), choose.load()
+    seal = epochs.seal(files, core, ("node0",))
+    note_export(lived / STATE, "c-1", "filepv", Path("/elsewhere"))
+    assert epochs.seal(files, core, ("node0",)) == seal
+    before = tree(lived)
+    with pytest.raises(StateError, match=r"this key went out, to filepv .*; cure: when that signer is off for good"):
+        epochs.begin(files, [seal], core)
+    assert tree(lived) == before
+    import_mark(files, files.chains[0], Watermark(HRS(9, 0, 3)), core)
+    assert [mark.hrs.height for _, mark in epochs.begin(files, [seal], core).marks] == [9]
