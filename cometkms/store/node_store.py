@@ -16,7 +16,8 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 
 A state file that does not say of which chain it is, where the store knows its key only under an id
-that is not configured any more, is not known to be this chain's: refuse to start (both).
+that is not configured any more, is not known to be this chain's: refuse to start (both). One that
+says that nothing was signed is, where a rename kept the other id's beside it.
 
 Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
 a signature that verifies, else the place is burnt. One of several has signatures of the others in
@@ -264,16 +265,22 @@ def _lost(files: NodeFiles, before: str, what: str, otherwise: str) -> StateErro
 
 
 def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, core: Core) -> None:
-    """A burnt place in a state file names no chain: where the store knows this key under an id that
-    is not configured any more, and not under this one, it is that id's.
+    """A state file without sign bytes names no chain: where the store knows this key under an id
+    that is not configured any more, and not under this one, a burnt place is that id's; and that
+    nothing was signed is said of this one where a rename kept that id's file.
 
     `in_file`: as read_state() has it. Raises: StateError.
     """
-    if in_file.hrs == HRS(0, 0, 0) or in_file.sign_bytes:
+    if in_file.sign_bytes:
         return
     held = dict(readable_marks(files.store_path))
-    if left := _ids_left(files, chain, held):
-        what = f"{chain.state_path} stands at {in_file.hrs}, and does not say of which chain"
+    left = _ids_left(files, chain, held)
+    if in_file.hrs == HRS(0, 0, 0):
+        in_use = [one.state_path for one in files.chains]
+        left = [one for one in left if not kept_marks(chain.state_path, one, core.parse_sign_bytes, in_use)]
+    if left:
+        stands = f"stands at {in_file.hrs}" if in_file.hrs > HRS(0, 0, 0) else "says that nothing was signed"
+        what = f"{chain.state_path} {stands}, and does not say of which chain"
         own = f"it is another chain, and that file its own: `cmkms state import {chain.state_path}`"
         # a lower file leaves the rest of what was burnt behind; the rename says what to do then
         if all(in_file.hrs >= mark.hrs for row, mark in held.items() if row.chain_id in left):

@@ -368,6 +368,11 @@ def test_a_start_does_not_go_below_what_a_rename_kept(home: Path) -> None:
     state.write_text('{"height":"0","round":0,"step":0}')
     files = files_of(load_settings(home, Flags()))
     assert known_mark(files, files.chains[0], CORE) == Watermark(HRS(95, 0, 2))
+    with pytest.raises(
+        StateError, match=r"says that nothing was signed.*knows this key under b, and not under testnet-1"
+    ):
+        open_node(files, CORE)
+    state.with_name(f"{state.name}.b@1").write_text('{"height":"20","round":0,"step":3}')
     opened = open_node(files, CORE)
     assert opened.store.mark(opened.rows[0]).hrs == HRS(95, 0, 2)
     opened.store.close()
@@ -384,9 +389,8 @@ def test_where_the_store_alone_knows_what_was_burnt_under_a_mistyped_id_it_is_as
     out = str(home / "FILE")
     assert cmkms("state", "export", "--home", str(home), "--out", out).returncode == 0
     config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
-    if height:
-        with pytest.raises(StateError, match="where it is another chain, and that file its own"):
-            open_node(files_of(load_settings(home, Flags())), CORE)
+    with pytest.raises(StateError, match="where it is another chain, and that file its own"):
+        open_node(files_of(load_settings(home, Flags())), CORE)
     done = cmkms("state", "import", "--home", str(home), out)
     assert done.returncode == 0, done.stderr
     opened = open_node(files_of(load_settings(home, Flags())), CORE)
