@@ -331,12 +331,12 @@ def _open_or_bear(
                 raise
             left = _left_of(files)
             _epoch_due(files)  # says so, where it is sealed for others
-            kept = _set_aside(files.store_path)
-            if files.node_id not in read_born(files):  # it never promised: it begins again
-                return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
-                    f"{error.what}. It is kept as {kept}",
-                )
-            store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
+            with _aside(files.store_path) as kept:
+                if files.node_id not in read_born(files):  # it never promised: it begins again
+                    return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
+                        f"{error.what}. It is kept as {kept}",
+                    )
+                store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
             return store, (
                 f"{error.what}. It is kept as {kept}; this node reads what it must not forget from all the others",
             )
@@ -434,8 +434,8 @@ def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) 
             f"{said}, and what it forgot is not known", cure="the newest copy; else `cmkms recover --min-height HEIGHT`"
         )
     left = _Left(tuple(readable_marks(files.store_path)))
-    kept = _set_aside(files.store_path)
-    store = _make(files, from_files, NodeState.RECOVERING, epoch, left, disk)
+    with _aside(files.store_path) as kept:
+        store = _make(files, from_files, NodeState.RECOVERING, epoch, left, disk)
     return store, (f"{said}. It is kept as {kept}; this node reads what it must not forget from all the others",)
 
 
@@ -939,20 +939,12 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     with after_store(files.store_path, f"the new store{old} burns what was asked for"):
         for chain, mark in zip(files.chains, marks, strict=True):
             if chain.state_path in lost:
-                aside.append(_keep_lost(chain.state_path))
+                aside.append(_set_aside(chain.state_path))
             state_file.save(chain.state_path, mark)
             forget_export(chain.state_path, chain.row.chain_id)
         for path in files.born_paths:
             _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
     return Recovered(tuple(marks), kept, tuple(path for path in aside if path is not None))
-
-
-def _keep_lost(path: Path) -> Path | None:
-    """Where a state file that cannot be understood is kept. Raises: StoreFailure."""
-    try:
-        return _set_aside(path)
-    except OSError as error:
-        raise StoreFailure(f"{path} could not be kept aside: {os_words(error)}") from error
 
 
 def _refuse_unread(files: NodeFiles) -> None:
@@ -1063,11 +1055,39 @@ def _name_aside(path: Path) -> Path:
 
 
 def _set_aside(path: Path) -> Path | None:
+    """Where what stands at the path is kept; None where nothing does. Raises: StoreFailure."""
     if not os.path.lexists(path):
         return None
     kept = _name_aside(path)
-    path.rename(kept)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        denied = f"the node's user must be able to write {path.parent}" if isinstance(error, PermissionError) else ""
+        raise StoreFailure(
+            f"{path} could not be kept aside: {os_words(error)}", cure=cure_of_file(error, denied)
+        ) from error
     return kept
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path | None]:
+    """Keep the old store aside while a new one is made. Where that fails it is put back, so that
+    the next start knows as much, or the failure says where it is.
+
+    Raises: StoreFailure.
+    """
+    kept = _set_aside(path)
+    try:
+        yield kept
+    except BaseException as error:
+        if kept is None:
+            raise
+        try:
+            kept.rename(path)
+        except OSError:
+            if isinstance(error, StoreFailure):
+                raise StoreFailure(f"{error.what}. The old one is kept as {kept}", cure=error.cure) from error
+        raise
 
 
 def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | None:
@@ -1096,10 +1116,12 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
             except OSError:
                 if kept is not None and os.path.lexists(path):
                     kept.unlink()  # only a copy: the old one is still in its place
+                    kept = None
                 raise
         sync_directory(path.parent)
     except OSError as error:
-        raise StoreFailure(f"{path} could not be made: {os_words(error)}") from error
+        where = f". The old one is kept as {kept}" if kept is not None else ""
+        raise StoreFailure(f"{path} could not be made: {os_words(error)}{where}") from error
     return kept
 
 

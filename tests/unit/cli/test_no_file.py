@@ -3,6 +3,7 @@ every command says which and what helps.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ import pytest
 from cometkms.cli import chain, leader, state
 from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
-from cometkms.durable import write_atomically
-from cometkms.errors import OTHER_USER_CURE, BusyError, CometKMSError, KeyFileError, StateError
+from cometkms.durable import read_file, write_atomically
+from cometkms.errors import OTHER_USER_CURE, BusyError, CometKMSError, KeyFileError, StateError, StoreFailure
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
 from cometkms.model import HRS, Watermark
@@ -28,6 +30,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store.exported import note_export
 from cometkms.store.lock import lock_home
 from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, raise_mark, recover
+from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms
 from tests.unit.cli import inside
@@ -621,3 +624,73 @@ def test_no_epoch_begins_below_what_another_signer_has_signed_since_the_seal(liv
     assert tree(lived) == before
     import_mark(files, files.chains[0], Watermark(HRS(9, 0, 3)), core)
     assert [mark.hrs.height for _, mark in epochs.begin(files, [seal], core).marks] == [9]
+
+
+def corrupt_member(home: Path) -> NodeFiles:
+    """A home whose store, of one of two, is corrupt."""
+    files = replace(files_of(home), members=("node0", "node1"))
+    open_node(files, choose.load()).store.close()
+    with files.store_path.open("r+b") as file:
+        file.write(b"\xff" * 40)
+    return files
+
+
+def test_a_corrupt_store_that_cannot_be_kept_aside_is_named_with_what_helps(of_a_user: Path) -> None:
+    files = corrupt_member(of_a_user)
+    own(of_a_user)
+    folder = files.store_path.parent
+    folder.chmod(0o500)
+    assert refused(lambda: open_node(files, choose.load())) == [
+        f"{files.store_path} could not be kept aside: permission denied",
+        f"the node's user must be able to write {folder}",
+    ]
+    folder.chmod(0o700)
+
+
+def no_space(*_: object, **__: object) -> PromiseStore:
+    raise StoreFailure("the store could not be made: no space left on device", cure="make room there")
+
+
+def test_a_corrupt_store_is_put_back_where_no_new_one_can_be_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can still be read in it is not lost to the start that has room; and where even that
+    fails, somebody is told where it is.
+    """
+    files, rename = corrupt_member(home), Path.rename
+    before, kept = tree(home), files.store_path.with_name("promises.old-1")
+    monkeypatch.setattr(PromiseStore, "create", no_space)
+    with pytest.raises(StoreFailure, match="could not be made: no space left on device; cure: make room there"):
+        open_node(files, choose.load())
+    assert tree(home) == before
+
+    def there_only(path: Path, target: Path) -> Path:
+        if path == kept:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", there_only)
+    with pytest.raises(StoreFailure, match=rf"no space left on device. The old one is kept as {kept}; cure: make room"):
+        open_node(files, choose.load())
+    assert kept.read_bytes() == before["data/node0/promises"]
+
+
+def test_a_recovery_that_cannot_put_its_store_in_place_says_where_the_old_one_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk does not read it, and then takes no name."""
+    files, core = files_of(home), choose.load()
+    recover(files, Heights(7), core)
+
+    def fails(path: Path, most: int) -> bytes:
+        if path in (files.store_path, files.store_path.with_name("promises.made")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_file(path, most)
+
+    monkeypatch.setattr("cometkms.store.node_store.read_file", fails)
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(StoreFailure) as failed:
+        recover(files, Heights(9), core)
+    kept = files.store_path.with_name("promises.old-1")
+    assert (
+        failed.value.what == f"{files.store_path} could not be made: input/output error. The old one is kept as {kept}"
+    )
+    assert kept.exists()
