@@ -18,7 +18,7 @@ from cometkms.durable import make_directory
 from cometkms.errors import ConfigError, KeyFileError, StateError
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.identity import IDENTITY_NAME, bring_identity, check_identity
-from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, write_material
+from cometkms.keys.validator_key import KeyMaterial, address_of, find_public_key, write_material
 from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Row, Watermark, quorum_of
 from cometkms.net.comet_rpc import parse_rpc
@@ -167,7 +167,7 @@ def command(
 
 def _public_key(chain: Chain, old: OldSigner) -> bytes:
     """Whose watermark it is. Raises: KeyFileError."""
-    here = load_public_key(chain.key_file) if chain.key_file.exists() else None
+    here = find_public_key(chain.key_file)
     public_key = old.public_key or here
     if public_key is None:
         raise KeyFileError(

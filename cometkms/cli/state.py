@@ -10,8 +10,8 @@ from cometkms.cli.options import CommandGroup, chain_option, chosen_home, home_o
 from cometkms.cli.output import show_json
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
-from cometkms.durable import write_atomically
-from cometkms.errors import StateError
+from cometkms.durable import check_way, open_regular, write_atomically
+from cometkms.errors import StateError, os_words
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
@@ -88,10 +88,7 @@ def import_state(
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     core = choose.load()
-    # a slip of the path: nothing is to be written there, and nothing is lost
-    if not Path(file).is_file():
-        what = "is no file" if os.path.lexists(file) else "is missing"
-        raise StateError(f"{file} {what}", cure="the path of the other signer's priv_validator_state.json")
+    _check_given(Path(file))
     refuse_own_file(Path(file), chain.state_file, chain.id)
     mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
@@ -111,6 +108,22 @@ def import_state(
             f"note: on this node only; it holds once {need} of {', '.join(files.members)} have it: import it there too",
             err=True,
         )
+
+
+def _check_given(path: Path) -> None:
+    """A slip of the path: nothing is to be written there, and nothing is lost. Raises: StateError."""
+    try:
+        check_way(path.absolute().parent)
+        os.close(open_regular(path))
+    except PermissionError:  # reading it says what helps
+        return
+    except FileNotFoundError:
+        what = f"{path} is missing"
+    except OSError as error:
+        what = f"{error.filename} cannot be read: {os_words(error)}"
+    else:
+        return
+    raise StateError(what, cure="the path of the other signer's priv_validator_state.json")
 
 
 @command.command("export")

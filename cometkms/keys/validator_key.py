@@ -98,6 +98,21 @@ def load_public_key(path: Path) -> bytes:
     return public_key
 
 
+def find_public_key(path: Path) -> bytes | None:
+    """load_public_key(), or None where there is no file. One behind a link to nothing is there.
+
+    Raises: KeyFileError.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        _check_way(path.parent)
+        return None
+    except OSError:  # reading it says why
+        pass
+    return load_public_key(path)
+
+
 def load_sealed(path: Path) -> SealedKey | None:
     """What is sealed in the file; None for a plain one. Raises: KeyFileError."""
     buffer = _read(path)

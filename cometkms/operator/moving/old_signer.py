@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.core.interface import Core
-from cometkms.durable import read_bounded
-from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, said
+from cometkms.durable import check_way, open_regular, read_bounded
+from cometkms.errors import ConfigError, KeyFileError, OperatorError, StateError, cure_of_file, said
 from cometkms.keys.public import address_of
 from cometkms.keys.validator_key import KeyMaterial
 from cometkms.limits import CONFIG_MAX_BYTES, KEY_FILE_MAX_BYTES, STATE_FILE_MAX_BYTES
@@ -88,10 +88,22 @@ def one_path(asked: Asked, what: str) -> Path | None:
 
 
 def first_file(candidates: Sequence[Path], missing: type[OperatorError], what: str, cure: str) -> Path:
-    """The first that is there. Raises: `missing`, naming them."""
+    """The first that is there. One behind a link to where nothing is may lie on a disk that is not
+    mounted, so it is not passed over.
+
+    Raises: `missing`, naming them, or that link.
+    """
     for path in candidates:
         if path.exists():
             return path
+        try:
+            check_way(path.parent)
+            os.close(open_regular(path))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise missing(f"{error.filename} cannot be read: {said(error)}", cure=cure_of_file(error, cure)) from error
+        return path
     raise missing(f"there is no {what} at {' or '.join(map(str, candidates))}", cure=cure)
 
 
@@ -253,6 +265,7 @@ def read_secret(path: Path) -> bytes:
     Raises: KeyFileError naming the file, also where others can read it.
     """
     try:
+        os.close(open_regular(path))
         mode = path.stat().st_mode
         if mode & 0o077:
             raise KeyFileError(f"{path} can be read by others (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")

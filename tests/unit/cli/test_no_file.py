@@ -25,6 +25,7 @@ from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ask, listen_control
+from cometkms.operator.moving.old_signer import read_secret
 from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store.exported import note_export
@@ -346,10 +347,20 @@ def test_a_mistyped_path_of_another_signer_s_state_is_no_state_that_is_lost(home
     """The cure of a node's own missing file, `{"height":"0"…}`, would let a key sign
     anew what it has signed.
     """
-    for path, what in ((tmp_path / "none", "is missing"), (tmp_path, "is no file")):
-        done = cmkms("state", "import", "--home", str(home), str(path))
+    link, way, loop = (tmp_path / name for name in ("link", "way", "loop"))
+    a_link_to_nothing(link)
+    a_link_to_nothing(way)
+    a_link_to_itself(loop)
+    for path, what in (
+        (tmp_path / "none", f"{tmp_path / 'none'} is missing"),
+        (tmp_path, f"{tmp_path} cannot be read: it is no regular file"),
+        (link, f"{link} cannot be read: it is a link to /nowhere/at/all, and nothing is there"),
+        (way / "state.json", f"{way} cannot be read: it is a link to /nowhere/at/all, and there is no directory"),
+        (loop, f"{loop} cannot be read: too many levels of symbolic links"),
+    ):
+        done = inside.cmkms("state", "import", "--home", str(home), str(path))
         assert done.returncode == StateError.exit_code
-        assert f"Error: {path} {what}; cure: the path of the other signer's priv_validator_state.json" in done.stderr
+        assert f"Error: {what}; cure: the path of the other signer's priv_validator_state.json" in done.stderr
         assert "height" not in done.stderr
     done = cmkms("state", "export", "--home", str(home), "--out", str(tmp_path / "none" / "x"))
     assert done.returncode == StateError.exit_code, "no disk failed"
@@ -694,3 +705,38 @@ def test_a_recovery_that_cannot_put_its_store_in_place_says_where_the_old_one_is
         failed.value.what == f"{files.store_path} could not be made: input/output error. The old one is kept as {kept}"
     )
     assert kept.exists()
+
+
+def test_another_signer_s_files_behind_links_to_nothing_are_not_missing(lived: Path, tmp_path: Path) -> None:
+    """They lie on a disk that is not mounted: no height is to be typed for that."""
+    other, before = tmp_path / "other", tree(lived)
+    for name, code in (
+        ("priv_validator_state.json", StateError.exit_code),
+        ("priv_validator_key.json", KeyFileError.exit_code),
+        (".", KeyFileError.exit_code),
+    ):
+        path = other / name
+        path.rename(tmp_path / "moved")
+        a_link_to_nothing(path)
+        done = changing(lived, "import")
+        assert (done.returncode, "--min-height" in done.stderr) == (code, False), done.stderr
+        assert (
+            f"Error: {path} cannot be read: it is a link to /nowhere/at/all, and nothing is there; cure" in done.stderr
+        )
+        assert tree(lived) == before
+        with pytest.raises(KeyFileError, match=f"^{path} cannot be read: it is a link to /nowhere/at/all"):
+            read_secret(path)  # of the other signers' readers
+        path.unlink()
+        (tmp_path / "moved").rename(path)
+
+
+@pytest.mark.parametrize("name", ["priv", "priv/priv_validator_key.json"])
+@pytest.mark.parametrize("put", [a_link_to_nothing, a_link_to_itself])
+def test_an_import_begins_no_home_behind_a_link_to_nothing(lived: Path, name: str, put: Callable[[Path], None]) -> None:
+    """The key that lies there, and what it has signed, are not lost; no mark is written for it."""
+    path = instead(lived, name, put)
+    before = tree(lived)
+    done = changing(lived, "import")
+    assert (done.returncode, "Traceback" in done.stderr) == (KeyFileError.exit_code, False), done.stderr
+    assert f"Error: {path}" in done.stderr and "link" in done.stderr
+    assert tree(lived) == before
