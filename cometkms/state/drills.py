@@ -76,6 +76,7 @@ class Drills:
         self._heard = heard
         self._began_at = clock()
         self._obeyed_at = -1e9
+        self._obeyed_by = ""
         self._request_id = 0
         self._waiting: dict[int, tuple[str, Callable[[str], None]]] = {}
 
@@ -117,7 +118,7 @@ class Drills:
 
     def obey(self, by: str, action: Action, to: str) -> str:
         """Do it, if it may be done: "", or why not. `by`: who asks."""
-        why = self._do(action, to)
+        why = self._do(by, action, to)
         self._log.warning("order", by=by, action=action.name.lower(), to=to, obeyed=not why, why=why)
         if not why:
             news = News.ORDERED if action is Action.TRANSFER else News.DRILL
@@ -130,7 +131,7 @@ class Drills:
         for other in self._ports.others:
             self._ports.send(other, Obeyed(self._nonce, _NEWS, news.value))
 
-    def _do(self, action: Action, to: str) -> str:
+    def _do(self, by: str, action: Action, to: str) -> str:
         if action is not Action.TRANSFER and (
             why := self._ports.leads()
         ):  # who leads for a moment only can hand over, too
@@ -138,10 +139,10 @@ class Drills:
         if action is Action.CHECK:
             return self._ports.trouble()
         if self._clock() - self._obeyed_at < DRILL_ORDER_EVERY_S:
-            return f"the last order was obeyed less than {DRILL_ORDER_EVERY_S:g} s ago"
+            return f"an order of {self._obeyed_by} was obeyed less than {DRILL_ORDER_EVERY_S:g} s ago, of another drill or by hand"
         why = self._transfer(to) if action is Action.TRANSFER else self._restart()
         if not why:
-            self._obeyed_at = self._clock()
+            self._obeyed_at, self._obeyed_by = self._clock(), by
         return why
 
     def _transfer(self, to: str) -> str:

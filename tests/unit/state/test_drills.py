@@ -121,7 +121,7 @@ def test_what_was_refused_and_what_is_not_known_is_no_news() -> None:
 def test_one_order_is_obeyed_at_a_time_and_checks_are_free() -> None:
     leader = Leader()
     assert leader.order(Action.TRANSFER) == ""
-    assert "less than" in leader.order(Action.RESTART)
+    assert leader.order(Action.RESTART) == "an order of b was obeyed less than 1 s ago, of another drill or by hand"
     assert leader.order(Action.CHECK) == ""
     leader.now += DRILL_ORDER_EVERY_S
     assert leader.order(Action.RESTART) == ""
