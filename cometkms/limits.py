@@ -74,7 +74,10 @@ STATUS_LATEST_S: Final = FOUR_BEATS_S  # … and at the latest after this
 # how often the supervisor reads what its children use: monitors ask every 5 s or more
 PROCESS_USE_S: Final = 2.0
 HUNG_AFTER_S: Final = 5.0  # a loop that did not beat for so long is killed and restarted
-STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s
+STOP_TIMEOUT_S: Final = 1.5  # SIGTERM to SIGKILL; the whole stop has 2 s …
+# … but where a slow disk still has the state files to write: below the 10 s that containers get
+STOP_WRITES_S: Final = 7.0
+STATE_FILES_S: Final = 6.0  # for them, once everything else has ended
 # the processes of a supervisor that was killed end at once; on a busy machine after a while
 ORPHANS_WAIT_S: Final = 3.0
 ORPHANS_LOOK_S: Final = 0.05  # how often a start looks whether they have

@@ -92,7 +92,8 @@ def _live(
         die_with_parent(os.getppid())
         measures = [[one.process, one.measure, one.state.value, one.why] for one in shut()]
         connection.send(json.dumps({"pid": os.getpid(), "measures": measures}).encode())
-        serve(connection)
+        with contextlib.suppress(ConnectionError):  # the child is gone, with what it asked for
+            serve(connection)
     except CometKMSError as error:
         with contextlib.suppress(OSError):
             connection.send(json.dumps([error.what[:2000], error.cure[:2000]]).encode())

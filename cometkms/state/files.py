@@ -8,10 +8,13 @@ of requests does not pay for it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+from cometkms.errors import StoreFailure
+from cometkms.limits import STATE_FILES_S
 from cometkms.model import Watermark
 
 _QUIET_S: Final = 0.01
@@ -63,9 +66,19 @@ class StateFiles:
             self._files[row].want(mark if mark.signature else Watermark(mark.hrs))
 
     def finish(self) -> None:
-        """Wait for the writes under way, at the end, and write what is left. Raises: StoreFailure."""
-        for one in self._files.values():
-            one.finish()
+        """Wait for the writes under way, at the end, and write what is left.
+
+        Raises: StoreFailure, also where the disk takes longer than STATE_FILES_S; InvariantError.
+        """
+        until = time.monotonic() + STATE_FILES_S
+        try:
+            for one in self._files.values():
+                one.finish(until)
+        except TimeoutError:
+            raise StoreFailure(
+                f"a state file was not written within {STATE_FILES_S:g} s, and is behind what was signed",
+                cure="look at the disk; bring another signer what `cmkms export` writes, not that file",
+            ) from None
         self.writer.shutdown()
 
 
@@ -116,11 +129,13 @@ class _StateFile:
             self._behind_since = self._files.loop.time()
             self._schedule()
 
-    def finish(self) -> None:
-        """Write what is still to be written, and end."""
+    def finish(self, until: float) -> None:
+        """Write what is still to be written, and end. `until`: monotonic. Raises: TimeoutError, and
+        what the write raises."""
         if self._timer is not None:
             self._timer.cancel()
         if self._writing is not None:
-            self._writing.result(timeout=1.0)
+            self._writing.result(max(0.0, until - time.monotonic()))
         if self._written != self.wanted:
-            self._write(self.wanted)
+            last = self._files.writer.submit(self._write, self.wanted)
+            last.result(max(0.0, until - time.monotonic()))

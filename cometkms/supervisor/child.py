@@ -22,9 +22,14 @@ from cometkms.limits import (
     RESTART_MIN_S,
     RESTART_RESET_AFTER_S,
     STOP_TIMEOUT_S,
+    STOP_WRITES_S,
 )
 
 WATCH_S: Final = 0.5
+#: What may be left of one that keeps the store and did not end well.
+_BEHIND: Final = (
+    "its state files may be behind what was signed: bring another signer what `cmkms export` writes, not them"
+)
 _REPORT_MAX_BYTES: Final = 8192
 
 TRANSITIONS: Final[dict[ChildState, frozenset[ChildState]]] = {
@@ -52,6 +57,7 @@ class Timing:
 
     hung_after_s: float = HUNG_AFTER_S
     stop_timeout_s: float = STOP_TIMEOUT_S
+    stop_writes_s: float = STOP_WRITES_S
     boot_timeout_s: float = BOOT_TIMEOUT_S
     restart_min_s: float = RESTART_MIN_S
     restart_max_s: float = RESTART_MAX_S
@@ -105,6 +111,7 @@ class Child:
     knows: int = 0  # reloads that it was forked with or told of
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
+    ran: bool = False  # when it was asked to stop: one that still boots may not know how to
 
     @property
     def name(self) -> str:
@@ -162,12 +169,17 @@ class Child:
     def ask_to_stop(self) -> None:
         """Stop it in peace."""
         if self.state is not ChildState.STOPPING:  # one that starts anew is asked already
+            self.ran = self.state is ChildState.RUNNING
             self.enter(ChildState.STOPPING)
         if self.pid == 0:
             self.enter(ChildState.IDLE)
             return
         os.kill(self.pid, STOP_SIGNAL)
         os.kill(self.pid, signal.SIGCONT)  # a frozen child can obey only when it runs
+
+    def stop_s(self, timing: Timing) -> float:
+        """How long its stop may take: whoever keeps the store may have files to write still."""
+        return timing.stop_timeout_s + (timing.stop_writes_s if self.spec.keeps_store else 0.0)
 
     def kill_hung(self) -> None:
         """Kill it because it does not move; its exit says so."""
@@ -182,6 +194,11 @@ class Child:
         words = "its loop hung" if self.killed_hung else describe_exit(code)
         self.last_exit, self.pid, self.reloading, self.asks_anew = words, 0, False, False
         return words
+
+    def bad_end(self, words: str) -> str:
+        """Why one that was asked to stop did not do it well; `words`: of its exit."""
+        why = self.reason() or f"{self.name}: {'it did not stop in time' if self.killed_hung else words}"
+        return f"{why}; {_BEHIND}" if self.spec.keeps_store and not self.reason() else why
 
     def report(self) -> ChildReport:
         """Return what /status shows of it."""

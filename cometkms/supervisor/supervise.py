@@ -29,7 +29,9 @@ is ready, how it is, and that it lives (ipc/notify.py): its watchdog hears nothi
 essential child is away or this loop stands still. As PID 1 it reaps whoever was left behind.
 
 Stopping, for good or for a planned restart: another node may lead, then the signer (it answers
-nothing more), then the others; whoever is left after STOP_TIMEOUT_S is killed.
+nothing more), then the others; whoever is left after STOP_TIMEOUT_S is killed, and the child that
+keeps the store, which may still have state files to write, after STOP_WRITES_S more. A node whose
+store's child did not end well does not say that it did: nobody is to take its files for final.
 """
 
 import contextlib
@@ -49,11 +51,11 @@ from cometkms.board.trouble import SUPERVISOR
 from cometkms.errors import INTERNAL_EXIT, StoreFailure, SupersededError
 from cometkms.ipc.child import ANEW, HAND_OVER_SIGNAL, READY, RELOADED, RESTART_SIGNAL, RESTART_WANTED, SIGNER_STUCK
 from cometkms.ipc.notify import Notifier
-from cometkms.limits import ASKED_RESTARTS_MAX, ASKED_RESTARTS_S, PROCESS_USE_S, SIGNER_BELIEVED_S
+from cometkms.limits import ASKED_RESTARTS_MAX, ASKED_RESTARTS_S, SIGNER_BELIEVED_S
 from cometkms.printable import printable
 from cometkms.rules.restart import next_delay_s
 from cometkms.supervisor.child import WATCH_S, Child, ChildSpec, SupervisorLog, Timing
-from cometkms.supervisor.process_use import read_use
+from cometkms.supervisor.process_use import UseWatch
 from cometkms.supervisor.reloading import Reloaded, Reloading
 from cometkms.supervisor.service import Service
 
@@ -62,6 +64,10 @@ _FINAL: Final = {
     StoreFailure.exit_code: "a write or sync failed",
     SupersededError.exit_code: "another store stands for this member",
 }
+#: What may be left of one that keeps the store and did not end well.
+_BEHIND: Final = (
+    "its state files may be behind what was signed: bring another signer what `cmkms export` writes, not them"
+)
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 # of the supervisor's own timer; blocked and taken as the others
 _TIME_IS_UP: Final = signal.SIGALRM
@@ -78,6 +84,15 @@ class _Ending:
 
     code: int
     reason: str
+
+    def tell(self, log: SupervisorLog, *, one_stream: bool) -> None:
+        """Once in the log, and where it is a failure on stderr; not twice where both are one."""
+        if self.code == 0:
+            log.info("stopped", why=self.reason)
+            return
+        why = {} if one_stream else {"why": self.reason}
+        log.error("node ended", **why, exit_code=self.code)
+        print(f"Error: {printable(self.reason)}", file=sys.stderr)
 
 
 @dataclass(slots=True)
@@ -105,7 +120,7 @@ class Supervisor:
     _mask: set[int] = field(init=False, default_factory=set)
     _watched_at: float = field(init=False, default=0.0)
     _grace_until: float = field(init=False, default=0.0)
-    _used_at: float = field(init=False, default=0.0)
+    _use: UseWatch = field(init=False, default_factory=UseWatch)
     _restart_wanted: str = field(init=False, default="")  # by whom
     _asked_at: deque[float] = field(init=False, default_factory=lambda: deque(maxlen=ASKED_RESTARTS_MAX))
 
@@ -141,12 +156,7 @@ class Supervisor:
                 pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
-        if ending.code == 0:
-            self.log.info("stopped", why=ending.reason)
-        else:
-            why = {} if self.one_stream else {"why": ending.reason}
-            self.log.error("node ended", **why, exit_code=ending.code)
-            print(f"Error: {printable(ending.reason)}", file=sys.stderr)
+        ending.tell(self.log, one_stream=self.one_stream)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code
 
@@ -213,8 +223,7 @@ class Supervisor:
     def _read_report(self, child: Child) -> None:
         said = child.read()
         if RELOADED in said:
-            child.reloading = False
-            said = said.replace(RELOADED, b"")
+            child.reloading, said = False, said.replace(RELOADED, b"")
         if RESTART_WANTED in said:
             if child.spec.keeps_store:
                 self._restart_wanted = f"{child.name} asks for it"
@@ -225,8 +234,7 @@ class Supervisor:
             if child.spec.keeps_store:
                 self._replace_stuck_signer()
         if ANEW in said:
-            child.asks_anew = True
-            said = said.replace(ANEW, b"")
+            child.asks_anew, said = True, said.replace(ANEW, b"")
         child.keep(said)
         if child.said.startswith(READY) and child.state is ChildState.BOOTING:
             child.enter(ChildState.RUNNING)
@@ -253,8 +261,8 @@ class Supervisor:
         words = child.gone(code)
         if child.state is ChildState.STOPPING:
             child.enter(ChildState.IDLE)
-            if code in _FINAL and child.spec.keeps_store:  # a planned restart ends here
-                self._ending = self._ending or _Ending(code, child.reason() or f"{child.name}: {words}")
+            if code != 0 and child.ran:
+                self._ended_badly(child, code, words)
         elif child.state is ChildState.BOOTING and not child.was_up and (child.spec.essential or code > 0):
             child.enter(ChildState.IDLE)
             reason = child.reason() or f"{child.name} ended before it was ready: {words}"
@@ -275,6 +283,18 @@ class Supervisor:
                 child.last_exit = words = f"{words}: {reason}"
             child.enter(ChildState.BACKOFF)
             self.log.error("child died", child=child.name, why=words, restart_in_s=child.delay_s)
+
+    def _ended_badly(self, child: Child, code: int, words: str) -> None:
+        """One that was asked to stop failed at that, or was killed. Where it keeps the store a node
+        does not say that it stopped well; nor does one go on after a failed write.
+        """
+        reason = child.bad_end(words)
+        if child.spec.keeps_store and self._ending is None and code in _FINAL:
+            self._ending = _Ending(code, reason)
+        elif child.spec.keeps_store and self._ending is not None and self._ending.code == 0:
+            self._ending = _Ending(code if code > 0 else INTERNAL_EXIT, reason)
+        elif not child.killed_hung:  # that is told already
+            self.log.error("child died", child=child.name, why=reason)
 
     def _watch(self) -> None:
         """Kill a child whose own loop does not beat, or that does not boot; end the node when it
@@ -304,7 +324,7 @@ class Supervisor:
             elif (
                 child.state is ChildState.STOPPING
                 and not child.killed_hung
-                and now - child.since > self.timing.stop_timeout_s
+                and now - child.since > child.stop_s(self.timing)
             ):
                 self.log.error("child killed", child=child.name, why="it did not stop in time")
                 child.kill_hung()
@@ -348,15 +368,19 @@ class Supervisor:
             for child in wave:
                 if child.state is not ChildState.IDLE or child.pid:
                     child.ask_to_stop()
-            share = until if number else time.monotonic() + self.timing.stop_timeout_s / 2
-            self._wait_gone(wave, share)
-        for child in self._children:
-            if child.pid:
-                self.log.error("child killed", child=child.name, why="it did not stop in time")
-                os.kill(child.pid, signal.SIGKILL)
-                _, status = os.waitpid(child.pid, 0)
-                self._on_exit(child, status)
+            self._wait_gone(wave, until if number else time.monotonic() + self.timing.stop_timeout_s / 2)
+        for child in sorted(self._children, key=lambda one: one.spec.keeps_store):
+            self._wait_gone([child], until - self.timing.stop_timeout_s + child.stop_s(self.timing))
+            self._kill(child)
         self._publish()
+
+    def _kill(self, child: Child) -> None:
+        """Whoever is left at the end."""
+        if child.pid:
+            self.log.error("child killed", child=child.name, why="it did not stop in time")
+            child.kill_hung()
+            _, status = os.waitpid(child.pid, 0)
+            self._on_exit(child, status)
 
     def _wait_gone(self, wave: list[Child], until: float) -> None:
         while any(child.pid for child in wave) and time.monotonic() < until:
@@ -366,16 +390,8 @@ class Supervisor:
 
     # --- telling ---
 
-    def _look_at_use(self) -> None:
-        """Read for /metrics what each child uses, since the others may be shut off from /proc."""
-        now = time.monotonic()
-        if now - self._used_at >= PROCESS_USE_S:
-            self._used_at = now
-            for child in self._children:
-                child.use = read_use(child.pid) if child.state is ChildState.RUNNING else None
-
     def _publish(self) -> None:
-        self._look_at_use()
+        self._use.look(self._children)
         children = [child.report() for child in self._children]
         use = {child.name: child.use for child in self._children if child.use is not None}
         document: SupervisorSection = {**self.facts, "pid": os.getpid(), "children": children, "use": use}

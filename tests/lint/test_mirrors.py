@@ -96,7 +96,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "printable.py": "tests/unit/cli/test_escapes.py",
         "signer/fold.py": "tests/unit/signer/test_chain.py",
         "signer/links.py": "tests/e2e/test_reload.py",
-        "state/files.py": "tests/e2e/test_crash_points.py",
         "state/peers/handshake.py": "tests/unit/state/peers/test_port.py",
         "state/membership.py": "tests/unit/state/test_node.py",
         "state/raft/filter.py": "tests/unit/state/raft/test_log.py",

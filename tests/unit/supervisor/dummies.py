@@ -198,6 +198,18 @@ def ignores_the_stop(context: ChildContext) -> int:
     return looping(context, main)
 
 
+def stops_slowly(context: ChildContext) -> int:
+    """Its disk takes longer than a stop has otherwise."""
+
+    async def main(stop: asyncio.Event) -> None:
+        context.ready()
+        await stop.wait()
+        time.sleep(1.0)
+        log.info("gone", child=context.name)
+
+    return looping(context, main)
+
+
 def refuses_to_boot(context: ChildContext) -> int:
     raise StateError(f"the store of {context.name} is corrupt; run cmkms recover")
 

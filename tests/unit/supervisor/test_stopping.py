@@ -122,3 +122,37 @@ def test_a_sync_that_fails_at_a_planned_restart_ends_the_node(start: Callable[..
     os.kill(dummies.pid, signal.SIGUSR2)
     assert dummies.wait() == 7
     assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
+def test_the_child_that_keeps_the_store_has_longer_for_what_is_still_to_be_written(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({**ALL, "state": "stops slowly"}, stop_timeout_s=0.1, stop_writes_s=PATIENCE_S)
+    dummies.await_running(*ALL)
+    assert dummies.stop() == 0
+    assert dummies.log("gone", child="state")
+    assert dummies.log("child killed", child="state") == []
+
+
+def test_a_store_that_did_not_end_well_is_no_good_end(start: Callable[..., Dummies]) -> None:
+    """Whoever is told that the node stopped well takes its state files elsewhere."""
+    dummies = start({**ALL, "state": "ignores the stop"}, stop_timeout_s=0.1, stop_writes_s=0.2)
+    dummies.await_running(*ALL)
+    assert dummies.stop() == 70
+    assert dummies.log("child killed", child="state")
+    assert "Error: state: it did not stop in time; its state files may be behind what was signed" in dummies.stderr()
+    assert dummies.log("stopped") == []
+
+
+def test_a_sync_that_fails_at_the_stop_is_told_and_the_code_is_its_own(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "state": "fails its last sync"})
+    dummies.await_running(*ALL)
+    assert dummies.stop() == 7
+    assert dummies.stderr().endswith("Error: fdatasync: Input/output error\n")
+
+
+def test_another_child_that_fails_as_it_stops_is_told(start: Callable[..., Dummies]) -> None:
+    dummies = start({**ALL, "api": "fails its last sync"})
+    dummies.await_running(*ALL)
+    assert dummies.stop() == 0
+    assert dummies.log("child died", child="api", why="fdatasync: Input/output error")
