@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
 # Of the simulation beside all other tests, without a member that lies and with one; `make sim` runs SEEDS of them, `make attack` ever new ones.
-TEST_SEEDS ?= 400
+TEST_SEEDS ?= 300
 TEST_ROGUE_SEEDS ?= 100
 N ?= 5
 ONLY ?=
