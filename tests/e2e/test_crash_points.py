@@ -101,6 +101,26 @@ def test_a_disk_that_fails_gets_no_signature_and_no_second_chance(
     validator.must_refuse(PRECOMMIT, 10, block="bb")
 
 
+def test_a_stop_waits_for_a_slow_disk_and_leaves_the_state_file_in_step(
+    faults: Faults, make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    """One write of it is under way, and one is to come: whoever takes the file elsewhere takes it
+    for final.
+    """
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address)
+    node.start(**faults.of("fsync", "priv_validator_state", "slow"))
+    validator.connect()
+    validator.must_sign(PREVOTE, 10)
+    faults.arm()
+    validator.must_sign(PRECOMMIT, 10)
+    until("the file is being written", lambda: faults.injected > 0)
+    validator.must_sign(PREVOTE, 11)
+    assert node.stop() == 0, node.log()
+    assert node.file_state()["height"] == "11"
+    assert not [line for line in node.log().splitlines() if "child killed" in line and "child=state" in line]
+
+
 def test_kills_at_random_moments_under_load(
     make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:

@@ -3,7 +3,8 @@
  *   CK_FAULT_CALL     pwrite | fdatasync | fsync | rename | send      which call
  *   CK_FAULT_PATH     substring of the file's path (not for send)      which file; empty: any
  *   CK_FAULT_NTH      N                                                the N-th such call of a process, and all after it
- *   CK_FAULT_HOW      kill-before | kill-after | EIO | ENOSPC | short  what happens
+ *   CK_FAULT_HOW      kill-before | kill-after | EIO | ENOSPC |         what happens
+ *                     short | slow
  *   CK_FAULT_SHARED   path of a file, `struct shared`                  only while `armed` is set in it; counting starts then
  *
  * CLOCK_REALTIME is `ahead_s` seconds ahead.
@@ -78,6 +79,12 @@ static int is(const char *how) {
 
 static void die(void) { kill(getpid(), SIGKILL); }
 
+/* Longer than a stop waits for anything else, with two of them. */
+static void nap(void) {
+    struct timespec rest = {1, 200000000};
+    nanosleep(&rest, NULL);
+}
+
 static int fails(void) {
     if (is("EIO")) errno = EIO;
     else if (is("ENOSPC")) errno = ENOSPC;
@@ -89,6 +96,7 @@ static int fails(void) {
 #define FAULTY(call, fd, path, expression)                  \
     int hit = hits(call, fd, path);                         \
     if (hit && is("kill-before")) die();                    \
+    if (hit && is("slow")) nap();                           \
     if (hit && fails()) return -1;                          \
     __typeof__(expression) result = (expression);           \
     if (hit && is("kill-after")) die();                     \
