@@ -291,6 +291,9 @@ LOG_KINDS_MAX: Final = 1024
 SIGNED_LATELY_S: Final = 60.0  # a signature so young, and the chain is being signed: longer than any usual block
 FAILING_MIN: Final = 2  # one refusal is an accident: a validator that restarted …
 FAILING_S: Final = 3.0  # … and so are several within a block
+# what failed is past where who asked has been away for so long: who reconnects for each request is
+# dialled within REDIAL_MAX_S
+FAILING_GONE_S: Final = 5.0
 
 # --- the status page (docs/STATUS_PAGE.md) ---
 EVENTS_KEPT: Final = 64  # of the state process: an hour of a bad day, 10 KiB of its section
@@ -398,6 +401,8 @@ if not 1.0 <= REALTIME_MAX_S < HUNG_AFTER_S:
     raise ValueError("a real-time process that hangs is ended before the supervisor would, and a busy one is not")
 if not FAVOURITE_QUIET_S < FAVOURITE_CALM_S < FAVOURITE_KEPT_S <= FAVOURITE_AGAIN_MAX_S:
     raise ValueError("a node that lost the lead must wait longer than one that never had it")
+if FAILING_GONE_S < 3 * REDIAL_MAX_S:
+    raise ValueError("a validator that reconnects for each request is not gone")
 if UNREACHED_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator must have been dialled before it is called unreached")
 if PERMIT_TIMEOUT_S >= 5.0:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cometkms.api.failovers import Failover, failovers
 from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import ChainStatus, Status
-from cometkms.board.sections import AlertReport, EventKind, EventReport, LinkState, ValidatorReport
+from cometkms.board.sections import AlertReport, EventKind, EventReport, LinkState, RefusalReport, ValidatorReport
 from cometkms.limits import FOUR_BEATS_S, HISTORY_CHAINS, HISTORY_EVENTS, HISTORY_S, HISTORY_SAMPLE_S
 
 _SIGNINGS_MAX: Final = int(HISTORY_S / HISTORY_SAMPLE_S)
@@ -129,7 +129,7 @@ class History:
         self._known: set[str] = set()
         self._children: dict[str, int] = {}
         self._links: dict[tuple[str, str], ValidatorReport] = {}
-        self._refused_at: dict[str, float] = {}
+        self._refused: dict[str, RefusalReport] = {}  # the newest that was seen of each chain
         self._counted = Counted()
         self._signed = 0
         self._second_at: float | None = None
@@ -211,22 +211,22 @@ class History:
     def _refusal_events(self, chain: ChainStatus) -> list[EventReport]:
         found: list[EventReport] = []
         name = chain["chain_id"]
-        told = self._refused_at.get(name, 0.0)
-        for refusal in chain["refusals"]:
-            if refusal["at"] > told:
-                self._refused_at[name] = refusal["at"]
-                found.append(
-                    {
-                        "at": refusal["at"],
-                        "what": EventKind.REFUSED,
-                        "chain": name,
-                        "validator": refusal["validator"],
-                        "reason": refusal["reason"],
-                        "why": refusal["why"],
-                        "asked": refusal["asked"],
-                        "signed": refusal["signed"],
-                    }
-                )
+        those, last = chain["refusals"], self._refused.get(name)
+        # in the order in which they were told: those that were counted together are told late
+        for refusal in those[those.index(last) + 1 :] if last in those else those:
+            self._refused[name] = refusal
+            found.append(
+                {
+                    "at": refusal["at"],
+                    "what": EventKind.REFUSED,
+                    "chain": name,
+                    "validator": refusal["validator"],
+                    "reason": refusal["reason"],
+                    "why": refusal["why"],
+                    "asked": refusal["asked"],
+                    "signed": refusal["signed"],
+                }
+            )
         return found
 
     # --- lines ---

@@ -460,17 +460,17 @@ def _is_ahead(at: float, now: float) -> bool:
 
 def _failing_of(report: ChainReport, learned_at: float | None, now: float) -> list[Failing]:
     """Each validator of which no request is answered with a signature any more, though it asks."""
-    links, elsewhere = report.get("validators", []), _signed_elsewhere(report, learned_at)
-    found = [_failing(report.get("chain_id", ""), link, elsewhere, now) for link in links]
-    return [one for one in found if one is not None]
+    elsewhere = _signed_elsewhere(report, learned_at)
+    return [_row(report, link, elsewhere) for link in report.get("validators", []) if _fails(link, elsewhere, now)]
 
 
 def _all_failing(report: ChainReport, learned_at: float | None, now: float) -> Failing | None:
     """The one that asked last, if nobody got a signature since, and that lasts."""
-    links = report.get("validators", [])
-    signed_at = max(_signed_here(report), _signed_elsewhere(report, learned_at))
-    found = [_failing(report.get("chain_id", ""), link, signed_at, now) for link in links]
-    return max((one for one in found if one is not None), key=lambda one: one.since, default=None)
+    elsewhere = _signed_elsewhere(report, learned_at)
+    signed_at = max(_signed_here(report), elsewhere)
+    failing = [link for link in report.get("validators", []) if _fails(link, signed_at, now)]
+    last = max(failing, key=lambda link: (link.get("failing") or {}).get("at", 0.0), default=None)
+    return _row(report, last, elsewhere) if last is not None else None
 
 
 def _signed_here(report: ChainReport) -> float:
@@ -483,9 +483,9 @@ def _signed_elsewhere(report: ChainReport, learned_at: float | None) -> float:
     return learned_at if learned_at is not None and learned_at > _signed_here(report) + _LEARNED_LATE_S else 0.0
 
 
-def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float) -> Failing | None:
-    """Its row of failures, if it is one: several, over some time, and the validator is there or was
-    a moment ago.
+def _fails(link: ValidatorReport, signed_at: float, now: float) -> bool:
+    """Whether its failures are a row: several, and over some time. The signer shows none of a
+    validator that is away.
 
     signed_at: what failed before that is not counted.
     """
@@ -493,13 +493,18 @@ def _failing(chain_id: str, link: ValidatorReport, signed_at: float, now: float)
     if _is_ahead(signed_at, now):  # which failures came after it is not told by their times
         signed_at = 0.0
     if not row or row.get("count", 0) < FAILING_MIN or row.get("at", 0.0) <= signed_at:
-        return None
+        return False
     since = max(row.get("since", 0.0), signed_at)
-    if now - since < FAILING_S and not _is_ahead(since, now):
-        return None
-    if link.get("state") != LinkState.CONNECTED and now - row.get("at", 0.0) >= SIGNED_LATELY_S:
-        return None
-    return Failing(chain_id, link.get("addr", ""), row["count"], since, row.get("reason", ""), row.get("why", ""))
+    return now - since >= FAILING_S or _is_ahead(since, now)
+
+
+def _row(report: ChainReport, link: ValidatorReport, elsewhere: float) -> Failing:
+    """Its row of failures: from its own first one, though another validator got signatures
+    meanwhile; of an earlier lead's is counted what came after another node signed."""
+    row = link.get("failing") or {}
+    first, count, reason, why = row.get("since", 0.0), row.get("count", 0), row.get("reason", ""), row.get("why", "")
+    since = elsewhere if first < elsewhere < row.get("at", 0.0) else first
+    return Failing(report.get("chain_id", ""), link.get("addr", ""), count, since, reason, why)
 
 
 def _explained(failing: Failing, state: StateSection) -> Failing:

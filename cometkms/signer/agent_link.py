@@ -14,6 +14,7 @@ has under way is taken back where a newer request or the end of the lease says s
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -392,6 +393,7 @@ class AgentPort:
         self._connects: dict[bytes, int] = {}
         self._whys: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
+        self._left_at: dict[bytes, float] = {}  # loop time
         self._began_at = time.time()
         self._leads, self._leader = False, ""
 
@@ -453,10 +455,16 @@ class AgentPort:
                     failed=0,
                     failed_in_row=0,
                     last_error=self._whys.get(key, "") if link is None else "",
-                    **chain.answers.document(f"agent:{name}"),
+                    **chain.answers.document(f"agent:{name}", self._away_s(key)),
                 )
             )
         return found
+
+    def _away_s(self, key: bytes) -> float:
+        """Return for how long that agent has not been connected; 0: it is."""
+        if key in self._links:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._left_at.get(key, -math.inf)
 
     def document(self) -> AgentsReport:
         """What the door counted, and what each agent that is connected says of itself."""
@@ -495,8 +503,9 @@ class AgentPort:
         if older is not None:
             older.close("a newer connection of the same agent")
         self._connects[admitted.key] = self._connects.get(admitted.key, 0) + 1
-        for chain_id, _ in mine:
+        for chain_id, name in mine:
             self._chains[chain_id].tally.on_connected()
+            self._chains[chain_id].answers.on_connected(f"agent:{name}", self._away_s(admitted.key))
         numbers = {chain_id: self._number(admitted.key, chain_id) for chain_id, _ in mine}
         self._links[admitted.key] = link = AgentLink(
             agent=mine[0][1],
@@ -522,6 +531,7 @@ class AgentPort:
         if self._links.get(link.key) is link:
             del self._links[link.key]
             self._whys[link.key], self._away_since[link.key] = why, time.time()
+            self._left_at[link.key] = asyncio.get_running_loop().time()
         self._log.info("agent not connected", agent=link.name, why=why)
 
 

@@ -2,14 +2,15 @@
 times come from outside.
 
 A node whose connections stand and whose processes run may still sign nothing, because it refuses
-whatever it is asked. So each validator's failures are counted in a row: a signature ends the row.
+whatever it is asked. So each validator's failures are counted in a row: a signature ends the row,
+and so does a new lead, or that the validator was away. What failed is past while it is away.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from cometkms.board.sections import FailingReport, ServedReport
-from cometkms.limits import HUNG_AFTER_S
+from cometkms.limits import FAILING_GONE_S, HUNG_AFTER_S, SIGNED_LATELY_S
 from cometkms.model import Reason
 
 #: A signature may be learned of so long after what failed behind it: a loop that stands still for
@@ -52,13 +53,25 @@ class Answers:
             known.since = at
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
-    def document(self, validator: str) -> ServedReport:
-        """Return what the status board shows: board/sections.py, ValidatorReport."""
+    def on_lead(self) -> None:
+        """Begin every row anew: another node may have served meanwhile what failed here before."""
+        for known in self._of.values():
+            known.count = 0
+
+    def on_connected(self, validator: str, away_s: float) -> None:
+        """Begin its row anew if it was away for long. Else it may be one that reconnects for each
+        request, or that restarts because of the refusals."""
+        if away_s >= SIGNED_LATELY_S and validator in self._of:
+            self._of[validator].count = 0
+
+    def document(self, validator: str, away_s: float) -> ServedReport:
+        """Return what the status board shows: board/sections.py, ValidatorReport. `away_s`: for how
+        long the validator has not been connected; 0: it is."""
         known = self._of.get(validator, _Answers())
         row = FailingReport(
             count=known.count, since=known.since, at=known.at, reason=known.reason.name.lower(), why=known.why
         )
-        return ServedReport(signed_at=known.signed_at, failing=row if known.count else None)
+        return ServedReport(signed_at=known.signed_at, failing=row if known.count and away_s < FAILING_GONE_S else None)
 
 
 def _learned_late(at: float, last: float) -> bool:

@@ -142,11 +142,12 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Denied:
-    """A request that got no signature."""
+    """A request that got no signature. at: UNIX seconds."""
 
     requester: Requester
     request: Request
     refusal: Refusal
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +351,11 @@ class ChainSigner:
             self._unreported = Signed(self.chain, last.hrs, last.sign_bytes, last.signature)
         if self._unreported is not None and self._send(self._unreported):
             self._unreported = None
+
+    def take_lead(self) -> None:
+        """The lease is there: what failed before it is past."""
+        self.leads = True
+        self.answers.on_lead()
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was
@@ -608,8 +614,8 @@ class ChainSigner:
 
     def _settle(self, outcome: Outcome, requester: Requester, request: Request, refusal: Refusal) -> None:
         self._count_made()
-        self.answers.on_failed(requester.name, time.time(), refusal.reason, _why(request, refusal))
-        denied = _Denied(requester, request, refusal)
+        denied = _Denied(requester, request, refusal, time.time())
+        self.answers.on_failed(requester.name, denied.at, refusal.reason, _why(request, refusal))
         if self._folds.add((outcome, refusal.reason, requester.name), denied, self._clock_ns()):
             self._tell(outcome, denied)
             self.note(outcome, refusal.reason, request, requester, request.sign_bytes)
@@ -678,7 +684,7 @@ class ChainSigner:
         times = f"{more} more like one before, the latest: " if more else ""
         self.refusals.append(
             RefusalReport(
-                at=time.time(),
+                at=denied.at,
                 reason=refusal.reason.name.lower(),
                 why=(times + _why(request, refusal))[:REFUSAL_WORDS_MAX],
                 validator=denied.requester.name,

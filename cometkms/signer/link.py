@@ -9,6 +9,7 @@ refusal never closes the connection.
 
 import asyncio
 import errno
+import math
 import os
 import random
 import socket
@@ -97,6 +98,7 @@ class ValidatorLink:
         self._paused = False  # the reader is off because of _busy
         self._outbox: Outbox | None = None
         self.heard_at = 0.0  # loop time
+        self._left_at = -math.inf  # loop time at which it was connected last
         self._partial_since: float | None = None
         self._line = Line.UNKNOWN  # of the last connection
 
@@ -120,8 +122,13 @@ class ValidatorLink:
             failed=self.failed,
             failed_in_row=self.failed_in_row,
             last_error=self.last_error,
-            **self.chain.answers.document(self.name),
+            **self.chain.answers.document(self.name, self._away_s),
         )
+
+    @property
+    def _away_s(self) -> float:
+        """Return for how long it has not been connected; 0: it is."""
+        return 0.0 if self.state is LinkState.CONNECTED else self._loop.time() - self._left_at
 
     # --- what the critical section sees (signer.chain.Requester) ---
 
@@ -403,5 +410,9 @@ class ValidatorLink:
 
     def _enter(self, state: LinkState) -> None:
         if state is not self.state:
+            if state is LinkState.CONNECTED:
+                self.chain.answers.on_connected(self.name, self._away_s)
+            elif self.state is LinkState.CONNECTED:
+                self._left_at = self._loop.time()
             self.state = state
             self.since = time.time()

@@ -456,7 +456,7 @@ class _Signer:
         self._leased = lease.granted
         if lease.granted:
             for chain in self._chains:
-                chain.leads = True
+                chain.take_lead()
             if self._agents is not None:
                 self._agents.on_standing(leads=True)
             self._links.dial()

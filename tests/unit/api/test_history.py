@@ -217,6 +217,17 @@ def test_processes_validators_and_refusals_become_events() -> None:
     assert feed.look() is False
 
 
+def test_refusals_that_were_counted_together_are_told_late_with_their_own_time() -> None:
+    feed = Feed()
+    feed.look()
+    first, later, late = ({"at": at, "reason": "jump", "why": str(at), "validator": "v", "asked": "5/0/2", "signed": "4/0/2"}
+                          for at in (NOW + 2, NOW + 20, NOW + 9))  # fmt: skip
+    for shown in ([first, later], [first, later, late], [later, late]):
+        signer(feed)["refusals"] = shown
+        feed.look()
+    assert [one["at"] for one in feed.history.events if one["what"] == "refused"] == [NOW + 2, NOW + 9, NOW + 20]
+
+
 def test_a_follower_that_stands_by_has_lost_no_validator() -> None:
     feed = Feed()
     feed.look()

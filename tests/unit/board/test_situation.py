@@ -230,13 +230,27 @@ def test_a_second_validator_that_is_served_keeps_the_chain_signed_and_its_loss_d
     assert of(board).signs is Signs.REFUSED
 
 
-def test_refusals_of_a_validator_that_left_long_ago_are_over() -> None:
+def test_refusals_of_a_validator_that_reconnects_count_while_the_signer_shows_them() -> None:
+    """The signer shows none of one that has been away for some seconds, by a clock that nobody
+    sets."""
     board = board_of(Leads.HERE, signs=Signs.REFUSED)
     link: Any = board.sections_now["signer"]["chains"][0]["validators"][0]  # type: ignore[index]
     link["state"] = "waiting"
     assert of(board).signs is Signs.REFUSED, "it left a second ago, because of them perhaps"
-    link["failing"]["at"] = NOW - 90
+    link["failing"] = None
     assert of(board).signs is Signs.NO_VALIDATOR
+
+
+def test_a_row_is_told_from_its_first_failure_though_another_validator_was_served_meanwhile() -> None:
+    board = board_of(Leads.HERE, signs=Signs.REFUSED)
+    links: Any = board.sections_now["signer"]["chains"][0]["validators"]  # type: ignore[index]
+    links.append({"addr": "tcp://b:1", "state": "connected", "signed_at": NOW - 10, "failing": None})
+    assert (of(board).chains[0].signs, of(board).chains[0].failing) == (Signs.REFUSED, of(board).failing[0])
+    assert of(board).failing[0].since == links[0]["failing"]["since"] == NOW - 30
+    links[1]["failing"] = {"count": 4, "since": NOW - 9, "at": NOW - 3, "reason": "jump", "why": ""}
+    failing = of(board).chains[0].failing
+    assert failing is not None
+    assert failing.reason == "wrong_chain", "it asked last"
 
 
 def test_of_several_chains_the_one_that_is_not_signed_is_named() -> None:

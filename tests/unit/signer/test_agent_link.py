@@ -12,8 +12,8 @@ import pytest
 
 from cometkms.core import choose
 from cometkms.core.interface import Session
-from cometkms.limits import AGENT_PATIENCE_MIN_S, AGENT_TURN_MESSAGES
-from cometkms.model import BlockID, Dialect, Kind, Message, Timestamp, Vote
+from cometkms.limits import AGENT_PATIENCE_MIN_S, AGENT_TURN_MESSAGES, SIGNED_LATELY_S
+from cometkms.model import BlockID, Dialect, Kind, Message, Reason, Timestamp, Vote
 from cometkms.net.door import Admitted, DoorCounters
 from cometkms.signer.agent_link import AgentPort
 from cometkms.signer.answers import Answers
@@ -272,6 +272,29 @@ def test_who_is_struck_off_the_list_or_comes_anew_loses_the_older_link() -> None
         assert door.listed == {OTHER}
         assert isinstance(await Agent(port, door, OTHER).next(), Hello)
         assert chain.asked == []
+
+    play(scene)
+
+
+def test_what_failed_for_an_agent_is_past_while_its_link_is_away() -> None:
+    async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
+        loop, seconds = asyncio.get_running_loop(), 0.0
+        clock = loop.time
+        loop.time = lambda: clock() + seconds  # type: ignore[method-assign]
+        try:
+            agent = Agent(port, door)
+            for at in (10.0, 11.0):
+                chain.answers.on_failed("agent:sentry-a", at, Reason.JUMP, "")
+            agent.socket.close()
+            while port.documents(chain)[0]["state"] == "connected":  # type: ignore[arg-type]
+                await asyncio.sleep(0)
+            assert port.documents(chain)[0]["failing"]["count"] == 2  # type: ignore[arg-type, index]
+            seconds = SIGNED_LATELY_S
+            assert port.documents(chain)[0]["failing"] is None  # type: ignore[arg-type]
+            Agent(port, door)
+            assert port.documents(chain)[0]["failing"] is None, "of before"  # type: ignore[arg-type]
+        finally:
+            loop.time = clock  # type: ignore[method-assign]
 
     play(scene)
 

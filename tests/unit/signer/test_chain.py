@@ -343,15 +343,28 @@ def test_every_failure_of_a_validator_counts_in_its_row_whether_it_is_told_or_fo
     """By the row a node knows that nothing is signed, though its connections stand."""
     for number in range(50):
         stage.ask(asker, chain="d", height=number + 1)
-    row = stage.chain.answers.document(asker.name)["failing"]
+    row = stage.chain.answers.document(asker.name, 0)["failing"]
     assert (row["count"], row["reason"], row["why"]) == (50, "wrong_chain", "wrong chain; asked for 'd'")
     stage.ask(asker)
     stage.permit()
-    assert stage.chain.answers.document(asker.name)["failing"] is None
+    assert stage.chain.answers.document(asker.name, 0)["failing"] is None
     stage.ask(asker, height=6)
     stage.chain.on_refused(ReserveRefused(NONCE, stage.sent[-1].request_id, 0, Reason.NOT_LEADER, HRS(0, 0, 0)))
-    row = stage.chain.answers.document(asker.name)["failing"]
+    row = stage.chain.answers.document(asker.name, 0)["failing"]
     assert (row["count"], row["reason"]) == (1, "not_leader")
+
+
+def test_what_was_counted_together_is_told_late_with_the_time_of_the_latest(
+    stage: Stage, asker: Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a validator that has left would be refused seconds after that."""
+    wall = [1000.0]
+    monkeypatch.setattr("time.time", lambda: wall[0])
+    for wall[0] in (1000.0, 1000.5, 1001.0):
+        stage.ask(asker, chain="d")
+    wall[0], stage.now_ns = 1060.0, stage.now_ns + 60_000_000_000
+    stage.chain.tell_folded()
+    assert [one["at"] for one in stage.chain.refusals] == [1000.0, 1001.0]
 
 
 def test_who_is_told_off_again_after_a_long_silence_is_the_first_again(stage: Stage, asker: Requester) -> None:

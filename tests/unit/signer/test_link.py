@@ -4,16 +4,19 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from cometkms.address import Address
+from cometkms.board.sections import LinkState
 from cometkms.core import choose
 from cometkms.errors import said
-from cometkms.limits import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S, TURN_MAX_NS
+from cometkms.limits import FAILING_GONE_S, REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_MIN_S, SIGNED_LATELY_S, TURN_MAX_NS
 from cometkms.model import HRS, Kind, Line, Reason, Request, Timestamp
 from cometkms.net import opening
+from cometkms.signer.answers import Answers
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 
@@ -97,6 +100,34 @@ def test_a_connection_that_ends_while_it_is_slow_leaves_no_timer() -> None:
         link._drop("closed")
         assert resting.cancelled()
         assert not link._held()
+
+    pauses(work)
+
+
+def test_what_failed_is_past_seconds_after_the_validator_left_however_often_it_is_dialled() -> None:
+    def work(link: ValidatorLink, timers: Timers) -> None:
+        answers, now = Answers(), 1000.0
+        link.chain = cast("Any", SimpleNamespace(answers=answers))
+        cast("Any", timers).time = lambda: now
+        link._enter(LinkState.CONNECTED)
+        for at in (10.0, 11.0):
+            answers.on_failed("v", at, Reason.JUMP, "")
+        for _ in range(3):  # it reconnects for each request
+            link._enter(LinkState.WAITING)
+            now += FAILING_GONE_S - 1
+            assert link.document()["failing"] is not None
+            link._enter(LinkState.CONNECTED)
+        now += 10 * SIGNED_LATELY_S
+        assert link.document()["failing"] is not None, "it asks seldom"
+        link._enter(LinkState.WAITING)
+        for state in (LinkState.DIALING, LinkState.WAITING, LinkState.STANDBY, LinkState.HANDSHAKE):
+            assert link.document()["failing"] is not None
+            now += FAILING_GONE_S / 4
+            link._enter(state)
+        assert link.document()["failing"] is None
+        now += SIGNED_LATELY_S
+        link._enter(LinkState.CONNECTED)
+        assert link.document()["failing"] is None, "of before"
 
     pauses(work)
 
