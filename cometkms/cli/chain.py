@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from cometkms.cli.moving import refuse_running_members
-from cometkms.cli.options import CommandGroup, demand_height, home_option, json_option, load_home, one_chain
+from cometkms.cli.options import (
+    CommandGroup,
+    burn_options,
+    demand_height,
+    demand_heights,
+    home_option,
+    json_option,
+    load_home,
+    one_chain,
+)
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
@@ -16,13 +25,13 @@ from cometkms.config.load import CONFIG_NAME, chain_folder, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
 from cometkms.core import choose
-from cometkms.durable import read_file, write_atomically
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
-from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS, STATE_FILE_MAX_BYTES
+from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.doctor.blocks import read_head
+from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
 from cometkms.store.kept import kept_marks, name_to_keep
@@ -34,6 +43,7 @@ from cometkms.store.node_store import (
     check_beside,
     has_store,
     known_mark,
+    reconcile,
     refuse_lacking,
     verified_state,
 )
@@ -239,6 +249,7 @@ def _check_head(chain_id: str, height: int, rpc: str | None) -> None:
 @click.option("--to", "new", required=True, metavar="ID", help="The chain id that it is to sign for.")
 @click.option("--not-mistyped", is_flag=True,
               help="Your word that what was burnt under --from was not meant for --to, where nothing says so.")  # fmt: skip
+@burn_options
 @click.option("--yes", is_flag=True, help="Do it. Without this nothing is changed.")
 @_as_json
 def rename(
@@ -247,6 +258,8 @@ def rename(
     old: str,
     new: str,
     not_mistyped: bool,
+    min_height: Heights | None,
+    yes_height: Heights | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -255,13 +268,15 @@ def rename(
     The node must be stopped; on every node.
 
     What was signed under the old id stays in the promise store, for ever: going back later goes on
-    above it. The new id begins at 0, or where it stood if this home knows it. Then set chain_id in
-    config.toml, on every node, and start them.
+    above it. The new id begins at 0, or where it stood if this home knows it; above --min-height,
+    where the home signed for it before and the store that knew how far is lost. Then set chain_id
+    in config.toml, on every node, and start them.
 
     \b
     Examples:
       cmkms chain rename --from my-chain-1 --to my-chain-2
       cmkms chain rename --from my-chain-1 --to my-chain-2 --yes
+      cmkms chain rename --from my-chain-2 --to my-chain-1 --min-height 1234600 --yes
     """
     check_chain_id(new)
     if old == new:
@@ -271,18 +286,19 @@ def rename(
         chain = _chosen(settings, old, new)
         to_set = _to_set(settings, chain, new)
         check_beside([chain.state_file])
-        before, after = _marks(settings, chain, old, new, not_mistyped=not_mistyped, write=yes)
+        burnt = _burnt(new, min_height, yes_height, ask=yes, as_json=as_json)
+        before, after = _marks(settings, chain, old, new, burnt, not_mistyped=not_mistyped, write=yes)
         aside = name_to_keep(chain.state_file, old)
         say(
             f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
             err=as_json,
         )
         say(f"{new}  begins at {_place(after)}", err=as_json)
-        # a copy first, then the new one in its place: interrupted anywhere a state file is there,
-        # and the same command goes on
+        # what the store knows is kept, for the file may be behind it; then the new one in its
+        # place: interrupted anywhere a state file is there, and the same command goes on
         if yes:
             carry_export(chain.state_file, old, new)
-            write_atomically(aside, read_file(chain.state_file, STATE_FILE_MAX_BYTES))
+            state_file.save(aside, before)
             state_file.save(chain.state_file, after)
     if as_json:
         found = {"home": str(settings.home), "node_id": settings.id, "from": old, "to": new, "changed": yes}
@@ -354,10 +370,25 @@ def _lines(values: dict[str, str]) -> str:
     return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
 
 
+def _burnt(new: str, heights: Heights | None, typed: Heights | None, *, ask: bool, as_json: bool) -> Watermark:
+    """Up to where the new id is burnt on the operator's word, said once more with `ask`; 0 without
+    one. Raises: StateError, Abort.
+    """
+    if heights is None:
+        return Watermark()
+    heights.check([new])
+    say(f"effect   every height of {new} up to {heights.of(new)} is burnt: nothing is signed there", err=as_json)
+    say(f"risk     if this key has signed for {new} ABOVE that height: a double signature", err=as_json)
+    if ask:
+        demand_heights(heights, typed)
+    return burnt_up_to(heights.of(new))
+
+
 def _marks(
-    settings: Settings, chain: Chain, old: str, new: str, *, not_mistyped: bool, write: bool
+    settings: Settings, chain: Chain, old: str, new: str, burnt: Watermark, *, not_mistyped: bool, write: bool
 ) -> tuple[Watermark, Watermark]:
-    """Where both ids stand.
+    """Where both ids stand; the new one at `burnt` at least, which the store has with `write`
+    before any other file is touched.
 
     One of several nodes may have a state file that is ahead of its store, as it has the others'
     signatures: with `write` the store is raised to one that verifies, as at a start. A burnt place
@@ -382,7 +413,8 @@ def _marks(
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
         before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
         refuse_lacking(files, target, before, in_file)
-        _refuse_forgotten(settings, chain, path, new, after, alone=files.alone)
+        _refuse_forgotten(settings, chain, path, new, after, burnt, alone=files.alone)
+        after = max(after, burnt, key=lambda mark: mark.hrs)
         if before.hrs < in_file.hrs:
             if not in_file.sign_bytes:
                 raise StateError(
@@ -403,14 +435,19 @@ def _marks(
                 cure=f"if so, or in doubt, {first}chain_id = {json.dumps(new, ensure_ascii=False)} in config.toml and `cmkms state import {file}`, "
                 f"which burns as much under {new}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
             )
+        if write and burnt.hrs > HRS(0, 0, 0):
+            bring_up(store, ChainFiles(Row(public_key, new), chain.state_file), after, lambda _: None)
     finally:
         store.close()
-    return before, after
+    return reconcile(before, in_file, lambda _: None, old), after
 
 
-def _refuse_forgotten(settings: Settings, chain: Chain, store: Path, new: str, held: Watermark, *, alone: bool) -> None:
+def _refuse_forgotten(
+    settings: Settings, chain: Chain, store: Path, new: str, held: Watermark, burnt: Watermark, *, alone: bool
+) -> None:
     """A store that was made anew while the home signed for another id does not know how far it had
-    come under this one. Raises: StateError.
+    come under this one: it is asked for the chain's head, and burns up to it, before the other id
+    can be set anywhere. Raises: StateError.
     """
     in_use = [one.state_file for one in settings.chains]
     found = kept_marks(chain.state_file, new, choose.load().parse_sign_bytes, in_use)
@@ -420,14 +457,14 @@ def _refuse_forgotten(settings: Settings, chain: Chain, store: Path, new: str, h
         else "start this node as it is, while all others run, and stop it: it takes what they know. If they have forgotten it, too: "
     )
     for mark, kept in sorted(found, key=lambda one: one[0].hrs, reverse=True):
-        if mark.hrs > held.hrs:
-            raise StateError(
-                f"{kept} says that this home signed for {new} up to {_place(mark)}, and {store} knows it up to {_place(held)}: the store was "
-                "made anew since, or an older copy was put back, and what was promised there is not known. Nothing was changed",
-                cure=f"{start}put a copy of it into the place of {chain.state_file}, set chain_id to {new}, read that chain's head height from two nodes you "
-                "trust, and `cmkms recover --min-height HEIGHT` with a height above it, instead of this command. "
-                "Only where `cmkms chain reset` lowered the mark since, or the file was kept of another id: move that file away",
-            )
+        if mark.hrs <= max(held.hrs, burnt.hrs):
+            return
+        raise StateError(
+            f"{kept} says that this home signed for {new} up to {_place(mark)}, and {store} knows it up to {_place(held)}: the store was "
+            "made anew since, or an older copy was put back, and what was promised there is not known. Nothing was changed",
+            cure=f"{start}read that chain's head height from two nodes you trust, and the same command with --min-height HEIGHT and a height above it, "
+            f"which begins {new} there. Only where `cmkms chain reset` lowered the mark since, or the file was kept of another id: move that file away",
+        )
 
 
 def _place(mark: Watermark) -> str:

@@ -17,7 +17,9 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 
 A state file that does not say of which chain it is, where the store knows its key only under an id
 that is not configured any more, is not known to be this chain's: refuse to start (both). One that
-says that nothing was signed is, where a rename kept the other id's beside it.
+says that nothing was signed is, where a rename kept beside it what the store knows of the other id.
+A chain of which a rename kept how far it came, and which the store does not know: the store was
+made anew since, and one node alone refuses to start.
 
 Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
 a signature that verifies, else the place is burnt. One of several has signatures of the others in
@@ -165,6 +167,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
         refuse_unrenamed(files, chain, read_state(files, chain, core), core)
+        refuse_forgotten(files, chain, core)
         from_files.append(mark_of_files(files, chain, core, held))
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)
     store, told = _open_or_bear(files, from_files, disk)
@@ -276,8 +279,7 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
     held = dict(readable_marks(files.store_path))
     left = _ids_left(files, chain, held)
     if in_file.hrs == HRS(0, 0, 0):
-        in_use = [one.state_path for one in files.chains]
-        left = [one for one in left if not kept_marks(chain.state_path, one, core.parse_sign_bytes, in_use)]
+        left = [one for one in left if not _is_kept(files, chain, one, held[Row(chain.row.key, one)], core)]
     if left:
         stands = f"stands at {in_file.hrs}" if in_file.hrs > HRS(0, 0, 0) else "says that nothing was signed"
         what = f"{chain.state_path} {stands}, and does not say of which chain"
@@ -290,6 +292,34 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
         if kept.hrs > in_file.hrs:  # an import of the lower one is refused
             own = f"a rename kept {chain.row.chain_id} up to {kept.hrs} beside that file: the rename says how it goes on above"
         raise _unrenamed(files, chain, left, what, own)
+
+
+def _is_kept(files: NodeFiles, chain: ChainFiles, left: str, held: Watermark, core: Core) -> bool:
+    """Whether a rename kept what the store holds of an id that was left: signed on afterwards, it
+    is to be kept again. Raises: StateError.
+    """
+    in_use = [one.state_path for one in files.chains]
+    found = kept_marks(chain.state_path, left, core.parse_sign_bytes, in_use)
+    return any(one.hrs >= held.hrs for one, _ in found)
+
+
+def refuse_forgotten(files: NodeFiles, chain: ChainFiles, core: Core) -> None:
+    """One node alone whose store does not know a chain of which a rename kept how far this home had
+    come: the store was made anew since, and what was signed after the file was kept is not known.
+
+    Raises: StateError.
+    """
+    held = dict(readable_marks(files.store_path))
+    if not files.alone or not held or chain.row in held:
+        return
+    kept = kept_mark(files, chain, core)
+    if kept.hrs > HRS(0, 0, 0):
+        chain_id = chain.row.chain_id
+        raise StateError(
+            f"a rename kept beside {chain.state_path} that this home signed for {chain_id} up to {kept.hrs}, and {files.store_path} does not know "
+            f"{chain_id}: it was made anew since, and what was promised there is not known, so it does not sign",
+            cure=f"the {files.store_path.parent} of that time; where that is gone, {_RECOVER}",
+        )
 
 
 def _ids_left(files: NodeFiles, chain: ChainFiles, held: Mapping[Row, Watermark]) -> list[str]:

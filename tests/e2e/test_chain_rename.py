@@ -194,10 +194,18 @@ def test_one_node_whose_store_was_made_anew_under_another_id_says_what_it_forgot
         said = node.run("chain", "rename", "--from", "test-2", "--to", "test-1", *flags, code=5).stderr
         assert "this home signed for test-1 up to 5/0/3" in said
         assert "knows it up to 0: the store was made anew since" in said
-    # as it says
-    shutil.copy(node.home / "priv" / "priv_validator_state.json.test-1@1", node.home / STATE)
+    # half of an older version's words: the copy alone starts nothing
+    state = node.home / STATE
+    burnt = state.read_text()
+    shutil.copy(node.home / "priv" / "priv_validator_state.json.test-1@1", state)
     serve(node, "test-1", validator)
-    node.run("recover", "--min-height", "7", "--yes-height", "7")
+    assert "does not know test-1" in node.run("start", code=5).stderr
+    # as it says
+    serve(node, "test-2", elsewhere)
+    state.write_text(burnt)
+    burn = ("--min-height", "7", "--yes-height", "7", "--yes")
+    node.run("chain", "rename", "--from", "test-2", "--to", "test-1", "--not-mistyped", *burn)
+    serve(node, "test-1", validator)
     node.start()
     validator.connect()
     validator.must_refuse(PRECOMMIT, 5, block="bb")

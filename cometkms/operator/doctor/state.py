@@ -21,6 +21,7 @@ from cometkms.store.node_store import (
     read_born,
     read_born_members,
     read_state,
+    refuse_forgotten,
     refuse_lacking,
     refuse_unrenamed,
     sealed_error,
@@ -124,6 +125,7 @@ def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainStat
     found: list[Finding] = []
     try:
         refuse_unrenamed(files, ChainFiles(row, path), mark, core)
+        refuse_forgotten(files, ChainFiles(row, path), core)
     except StateError as error:
         found += failed_by(AREA, error)
     return ChainState(row.chain_id, row.public_key, path, mark, tuple(found), verified=verified)

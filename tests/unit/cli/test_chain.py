@@ -20,10 +20,12 @@ from nacl.signing import SigningKey
 from cometkms.cli.chain import command
 from cometkms.cli.state import files_of
 from cometkms.config.load import load_settings
+from cometkms.config.schema import Settings
 from cometkms.config.table import Flags
-from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError
+from cometkms.errors import BusyError, CometKMSError, ConfigError, OperatorError, StateError, StoreFailure
 from cometkms.limits import JUMP_HEIGHTS
 from cometkms.model import HRS, Watermark
+from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import known_mark, open_node, raise_mark
@@ -106,9 +108,9 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
         assert Path(found["kept"]).exists() is changed
 
 
-def signed_by(home: Path, height: int) -> Watermark:
+def signed_by(home: Path, height: int, chain: str = "testnet-1") -> Watermark:
     key = json.loads((home / "priv" / "priv_validator_key.json").read_text())["priv_key"]["value"]
-    data = sign_bytes(height, chain="testnet-1")
+    data = sign_bytes(height, chain=chain)
     return Watermark(CORE.parse_sign_bytes(data).hrs, data, SigningKey(b64decode(key)[:32]).sign(data).signature)
 
 
@@ -188,6 +190,131 @@ def test_a_second_rename_of_an_id_is_not_taken_for_one_of_another_id(home: Path)
     done = invoke(home, "rename", "--from", "z", "--to", "hub", "--json")
     assert done.exception is None, done
     assert json.loads(done.stdout)["to_begins"]["height"] == 70
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """One node, which signed for hub up to 7, and was killed: its state file had come to 5."""
+    home = tmp_path / "alone"
+    made = cmkms("init", "--home", str(home), "--new-key", "--chain-id", "hub", "--id", "node0")
+    assert made.returncode == 0, made.stderr
+    files = files_of(load_home(home))
+    opened = open_node(files, CORE)
+    for height in (5, 7):
+        opened.store.write_mark(opened.rows[0], signed_by(home, height, "hub"))
+    opened.store.close()
+    state_file.save(files.chains[0].state_path, signed_by(home, 5, "hub"))
+    return home
+
+
+def load_home(home: Path) -> Settings:
+    return load_settings(home, Flags(validator_addr=("tcp://127.0.0.1:1",)))
+
+
+def under(home: Path, new: str) -> None:
+    """The id that config.toml has from now on."""
+    config = home / "config.toml"
+    config.write_text(re.sub(r"^chain_id = .*$", f'chain_id = "{new}"', config.read_text(), flags=re.M))
+
+
+def stands(home: Path) -> HRS:
+    """Where a start finds the configured chain."""
+    opened = open_node(files_of(load_home(home)), CORE)
+    try:
+        return opened.store.mark(opened.rows[0]).hrs
+    finally:
+        opened.store.close()
+
+
+def test_a_rename_keeps_what_the_store_knows_and_the_state_file_lacks(alone: Path) -> None:
+    """A copy of the file would undercut what the command says, and every cure that goes by it."""
+    done = invoke(alone, "rename", "--from", "hub", "--to", "hub-2", "--yes", "--json")
+    found = json.loads(done.stdout)
+    assert found["from_stands"]["height"] == 7
+    kept = state_file.load(Path(found["kept"]), "hub", CORE.parse_sign_bytes)
+    assert kept == signed_by(alone, 7, "hub"), "signed, for the store knows the signature"
+
+
+def test_a_place_whose_signature_the_store_does_not_know_is_kept_burnt(alone: Path) -> None:
+    store = PromiseStore.open(alone / "data" / "node0" / "promises")
+    store.write_mark(0, replace(signed_by(alone, 8, "hub"), signature=b""))
+    store.close()
+    done = invoke(alone, "rename", "--from", "hub", "--to", "hub-2", "--yes", "--json")
+    kept = Path(json.loads(done.stdout)["kept"])
+    assert state_file.load(kept, "hub", CORE.parse_sign_bytes) == Watermark(HRS(8, 0, 2))
+
+
+def test_what_was_signed_after_a_rename_is_kept_again_though_the_state_file_does_not_show_it(alone: Path) -> None:
+    """The id in config.toml was forgotten, the node went on under the old one, and was killed."""
+    rename = ("rename", "--from", "hub", "--to", "hub-2", "--yes")
+    assert invoke(alone, *rename).exception is None
+    store = PromiseStore.open(alone / "data" / "node0" / "promises")
+    store.write_mark(0, signed_by(alone, 41, "hub"))
+    store.close()
+    under(alone, "hub-2")
+    with pytest.raises(StateError, match="`cmkms chain rename --from hub --to hub-2 --yes`"):
+        stands(alone)
+    assert invoke(alone, *rename).exception is None
+    assert stands(alone) == HRS(0, 0, 0)
+    assert [mark.hrs.height for mark in kept_of(alone, "hub")] == [7, 41]
+
+
+def kept_of(home: Path, chain_id: str) -> list[Watermark]:
+    names = sorted((home / "priv").glob(f"priv_validator_state.json.{chain_id}@*"))
+    return [state_file.load(name, chain_id, CORE.parse_sign_bytes) for name in names]
+
+
+@pytest.fixture
+def forgotten(alone: Path) -> Path:
+    """The same home under hub-2, whose store was made anew meanwhile."""
+    assert invoke(alone, "rename", "--from", "hub", "--to", "hub-2", "--yes").exception is None
+    under(alone, "hub-2")
+    (alone / "data" / "node0" / "promises").unlink()
+    assert cmkms("recover", "--home", str(alone), "--min-height", "10", "--yes-height", "10").returncode == 0
+    return alone
+
+
+BACK = ("rename", "--from", "hub-2", "--to", "hub", NOT_MISTYPED)
+
+
+def test_a_rename_back_to_what_the_store_forgot_burns_up_to_a_height_before_anything_else_is_changed(
+    forgotten: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal(invoke(forgotten, *BACK, "--yes"), StateError)
+    assert "this home signed for hub up to 7/0/2" in said
+    assert "the same command with --min-height HEIGHT and a height above it, which begins hub there" in said
+    for height, typed in (("50", ()), ("50", ("--yes-height", "5")), ("6", ("--yes-height", "6"))):
+        refused = refusal(invoke(forgotten, *BACK, "--min-height", height, *typed, "--yes"), StateError)
+        assert "up to 7/0/2" in refused if height == "6" else "othing was changed" in refused
+    before = (forgotten / "data" / "node0" / "promises").read_bytes()
+    burn = (*BACK, "--min-height", "50", "--yes-height", "50")
+    shown = invoke(forgotten, *burn)
+    assert "every height of hub up to 50 is burnt" in shown.output
+    assert (forgotten / "data" / "node0" / "promises").read_bytes() == before, "without --yes"
+
+    def fails(*_: object) -> None:
+        raise StoreFailure("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("cometkms.cli.chain.carry_export", fails)
+        assert isinstance(invoke(forgotten, *burn, "--yes").exception, StoreFailure)
+    under(forgotten, "hub")
+    assert stands(forgotten).height == 50, "the id may be set already: the store has the height first"
+    done = invoke(forgotten, *BACK, "--yes")
+    assert done.exception is None, "the store knows what was burnt: no height is asked for again"
+    assert stands(forgotten).height == 50
+
+
+def test_who_puts_a_kept_state_file_in_its_place_by_hand_does_not_sign_above_it(forgotten: Path) -> None:
+    """What was signed after it was kept is not known; a start and the doctor name the recovery."""
+    state = forgotten / "priv" / "priv_validator_state.json"
+    state.write_bytes(state.with_name(f"{state.name}.hub@1").read_bytes())
+    under(forgotten, "hub")
+    with pytest.raises(StateError, match=r"up to 7/0/2, and .* does not know hub: .*`cmkms recover --min-height"):
+        stands(forgotten)
+    assert "`cmkms recover --min-height" in cmkms("doctor", "--home", str(forgotten)).stdout
+    assert cmkms("recover", "--home", str(forgotten), "--min-height", "50", "--yes-height", "50").returncode == 0
+    assert stands(forgotten).height == 50
 
 
 SEVERAL = {
@@ -372,7 +499,7 @@ def test_a_start_does_not_go_below_what_a_rename_kept(home: Path) -> None:
         StateError, match=r"says that nothing was signed.*knows this key under b, and not under testnet-1"
     ):
         open_node(files, CORE)
-    state.with_name(f"{state.name}.b@1").write_text('{"height":"20","round":0,"step":3}')
+    state_file.save(state.with_name(f"{state.name}.b@1"), burnt_up_to(20))
     opened = open_node(files, CORE)
     assert opened.store.mark(opened.rows[0]).hrs == HRS(95, 0, 2)
     opened.store.close()
