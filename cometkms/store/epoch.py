@@ -58,7 +58,14 @@ from cometkms.store.node_store import (
     verified_state,
     write_born,
 )
-from cometkms.store.promise_store import FILE_BYTES, Header, PromiseStore, members_digest, readable_marks
+from cometkms.store.promise_store import (
+    FILE_BYTES,
+    Header,
+    PromiseStore,
+    held_alone,
+    members_digest,
+    readable_marks,
+)
 
 _PREFIX: Final = "cmkms-seal-2:"
 _OLD_PREFIX: Final = "cmkms-seal-1:"
@@ -427,7 +434,8 @@ def begin(
     header = Header(
         files.node_id, epoch, files.members, NodeState.COMPLETE, birth_nonce, nonces, unclaimed=not files.alone
     )
-    _replace_store(files, old.epoch, header, list(rows))
+    with held_alone(files.store_path):
+        _replace_store(files, old.epoch, header, list(rows))
     marks = dict(rows)
     for chain in files.chains:
         mark = marks[chain.row]

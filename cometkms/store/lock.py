@@ -64,10 +64,16 @@ def lock_home(home: Path, tell: Callable[[str], None] = _note) -> int:
     Raises: as _take does.
     """
     fd = _take(home, tell)
-    # for people only: the lock holds without it, and a full disk takes no pid
+    _note_pid(fd)
+    return fd
+
+
+def _note_pid(fd: int) -> None:
+    """Write this process's pid there, for people only: the lock holds without it, and a full disk
+    takes no pid.
+    """
     with contextlib.suppress(OSError):
         os.pwrite(fd, f"{os.getpid()}\n".ljust(_PID_BYTES).encode(), 0)
-    return fd
 
 
 def _take(home: Path, tell: Callable[[str], None]) -> int:
@@ -77,18 +83,7 @@ def _take(home: Path, tell: Callable[[str], None]) -> int:
     `tell` says so. Raises: BusyError naming the holder's pid; StateError if the home cannot be
     written.
     """
-    path = home / LOCK_NAME
-    try:
-        fd = open_file(path, os.O_RDWR | os.O_CREAT)
-    except FileNotFoundError as error:
-        raise StateError(f"{home} does not exist", cure=f"`cmkms init --home {home}`") from error
-    except OSError as error:
-        raise StateError(
-            f"{path} cannot be opened: {os_words(error)}",
-            cure="move it away: a lock file is made anew"
-            if is_no_file(error)
-            else cure_of_file(error, f"give {home} and what is in it to the user that runs this"),
-        ) from error
+    fd = _opened(home)
     try:
         noted = _noted(fd)
         try:
@@ -101,6 +96,22 @@ def _take(home: Path, tell: Callable[[str], None]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _opened(home: Path) -> int:
+    """The lock file, which is made where there is none. Raises: StateError."""
+    path = home / LOCK_NAME
+    try:
+        return open_file(path, os.O_RDWR | os.O_CREAT)
+    except FileNotFoundError as error:
+        raise StateError(f"{home} does not exist", cure=f"`cmkms init --home {home}`") from error
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be opened: {os_words(error)}",
+            cure="move it away: a lock file is made anew"
+            if is_no_file(error)
+            else cure_of_file(error, f"give {home} and what is in it to the user that runs this"),
+        ) from error
 
 
 def _holder(inode: int, noted: str) -> Holder:
@@ -163,6 +174,43 @@ def holder_of(home: Path) -> Holder | None:
         return _holder(inode, _noted(fd))
     finally:
         os.close(fd)
+
+
+def flocker_of(path: Path) -> str | None:
+    """The pid of a process that holds a flock on this very file, by the kernel's list; None where
+    nobody does, or it cannot be told.
+    """
+    try:
+        return next((line[4] for line in _flocks(path.stat().st_ino)), None)
+    except OSError:
+        return None
+
+
+def hold_anew(home: Path, fd: int) -> bool:
+    """Whether the lock file that `fd` is, is not the home's any more (removed, moved away, or
+    another's in its place): `fd` is the home's from then on, locked, with the pid noted.
+
+    Without it `start` and the commands that change a stopped node's home would go on beside a node
+    that runs, up to the promise store's own lock.
+
+    Raises: StateError, BusyError: tried again later.
+    """
+    path = home / LOCK_NAME
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(fd), path.stat()):
+            return False
+    made = _opened(home)
+    try:
+        try:
+            fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(os.fstat(made).st_ino, _noted(made))
+            raise BusyError(f"{holder} uses {home}, in which this node runs", cure="stop that one") from None
+        _note_pid(made)
+        os.dup2(made, fd, inheritable=False)
+    finally:
+        os.close(made)
+    return True
 
 
 def _locked_inode(home: Path) -> int | None:

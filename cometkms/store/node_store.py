@@ -30,7 +30,6 @@ say how far that went: refuse to start.
 """
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -65,12 +64,14 @@ from cometkms.store import state_file
 from cometkms.store.exported import check_export, forget_export, refuse_exported
 from cometkms.store.kept import kept_marks
 from cometkms.store.promise_store import (
+    BROKEN,
     FILE_BYTES,
     STORE_NAME,
     CorruptStoreError,
     Header,
     PromiseStore,
     corrupt,
+    held_alone,
     marks_in,
     readable_header,
     readable_known,
@@ -88,8 +89,6 @@ _FROM_OTHERS = (
     'while all others run, write {"height":"0","round":0,"step":0} into the state file and start: it reads what it lost from them. '
     "Where one of them is lost for good, too, `cmkms recover` instead (docs/RUNBOOK.md)"
 )
-#: How reading fails where what holds a file is broken.
-_BROKEN = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -924,13 +923,19 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     """Make a new store in which every height up to `heights` is burnt; the old one is kept aside,
     and so is a state file that cannot be understood.
 
-    Never below what is readable in the old store or a state file, also one that a rename kept.
+    Never below what is readable in the old store or a state file, also one that a rename kept. The
+    old store is held meanwhile: it is no running node's.
 
     Raises: StateError, also for a state file of another chain; BusyError, StoreFailure.
     """
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
     _refuse_unread(files)
+    with held_alone(files.store_path):
+        return _recover(files, heights, core)
+
+
+def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     _refuse_sealed(files)
     _refuse_other_members(files)
     check_state_files(files.chains, files.born_paths)
@@ -988,7 +993,7 @@ def _refuse_unread(files: NodeFiles) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            if error.errno in _BROKEN:
+            if error.errno in BROKEN:
                 continue
             cure = cure_of_file(error, OTHER_USER_CURE)
             if is_no_file(error):
@@ -1106,7 +1111,8 @@ def _aside(path: Path) -> Iterator[Path | None]:
 
     Raises: StoreFailure.
     """
-    kept = _set_aside(path)
+    with held_alone(path):
+        kept = _set_aside(path)
     try:
         yield kept
     except BaseException as error:
@@ -1124,7 +1130,8 @@ def _put_in_place(path: Path, make: Callable[[Path], PromiseStore]) -> Path | No
     """A new store in one step, and where a copy of the old one is: interrupted anywhere, what the
     old one shows is not undercut later.
 
-    An old one that cannot be read is renamed. Raises: StoreFailure, StateError, BusyError.
+    An old one that cannot be read is renamed; the caller holds it. Raises: StoreFailure,
+    StateError, BusyError.
     """
     made = path.with_name(f"{path.name}.made")
     kept: Path | None = None

@@ -30,12 +30,13 @@ never trusted again: the object is dead.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -50,6 +51,7 @@ from cometkms.errors import (
     StateError,
     StoreFailure,
     cure_of_file,
+    is_no_file,
     os_words,
     said,
 )
@@ -90,6 +92,8 @@ _CLOSED: Final = 2
 _SEALED_BYTES: Final = 33
 _SURVEY_TRIES: Final = 3
 _SURVEY_AGAIN_S: Final = 0.02
+#: How reading fails where what holds a file is broken.
+BROKEN: Final = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN})
 FILE_BYTES: Final = (2 + 2 * CHAINS_MAX) * BLOCK_BYTES
 
 
@@ -624,6 +628,36 @@ def _descriptor(path: Path, flags: int) -> int:
         raise StateError(
             f"{path} cannot be opened: {os_words(error)}", cure=cure_of_file(error, OTHER_USER_CURE)
         ) from error
+
+
+@contextlib.contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """Hold a store that is to be replaced or set aside, whatever is in it, with the lock that
+    open() takes: a node that lives holds it, also where the home's own lock file is gone.
+
+    Raises: BusyError; StateError where the file is there and cannot be opened.
+    """
+    fd = _opened_to_hold(path)
+    try:
+        if fd is not None:
+            _lock(fd, path)
+        yield
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _opened_to_hold(path: Path) -> int | None:
+    """None where there is no file that a node could have open. Raises: StateError."""
+    with contextlib.suppress(OSError):
+        return open_file(path, os.O_RDWR)
+    try:  # what is not written to can be held, too: one with a second name, say
+        return open_file(path, os.O_RDONLY)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in BROKEN or is_no_file(error):
+            return None
+        cure = cure_of_file(error, OTHER_USER_CURE)
+        raise StateError(f"{path} cannot be opened: {os_words(error)}", cure=cure) from error
 
 
 def _lock(fd: int, path: Path, kind: int = fcntl.LOCK_EX) -> None:

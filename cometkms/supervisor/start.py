@@ -46,6 +46,7 @@ from cometkms.store.doors import check_doors, check_keys_are_the_homes
 from cometkms.store.lock import lock_home, share_home
 from cometkms.store.node_store import ChainFiles, NodeFiles
 from cometkms.supervisor.child import ChildSpec
+from cometkms.supervisor.home_watch import HomeWatch
 from cometkms.supervisor.reload import Reloader
 from cometkms.supervisor.supervise import Supervisor
 from cometkms.webhook import process as webhook
@@ -148,7 +149,16 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             parts = webhook.WebhookParts(settings, told, board, log)
             specs.append(spec("webhook", partial(webhook.run, parts=parts), requests, permits, decisions))
         one_stream = settings.log_format == "plain" and _is_one_stream()
-        return Supervisor(specs, board, own_log, facts, notifier=notifier, reload=now, one_stream=one_stream).run()
+        return Supervisor(
+            specs,
+            board,
+            own_log,
+            facts,
+            notifier=notifier,
+            reload=now,
+            one_stream=one_stream,
+            look_home=HomeWatch(settings.home, lock, own_log).look,
+        ).run()
     finally:
         os.close(lock)
 

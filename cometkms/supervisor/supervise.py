@@ -97,12 +97,11 @@ class _Ending:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs the specs until a signal or a failed boot. `facts` go into the board's section as they
-    are.
+    """Runs the specs until a signal or a failed boot. `facts` go into the board as they are.
 
     `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on
     stderr. `reload` loads the settings anew, keeps them for children that start later, and never
-    raises; None: there is nothing to reload.
+    raises; None: there is nothing to reload. `look_home` is called at every look, and never raises.
     """
 
     specs: list[ChildSpec]
@@ -113,6 +112,7 @@ class Supervisor:
     notifier: Notifier = field(default_factory=Notifier)
     reload: Callable[[], Reloaded] | None = None
     one_stream: bool = False
+    look_home: Callable[[], None] = lambda: None
     _children: list[Child] = field(init=False)
     _service: Service = field(init=False)
     _reloading: Reloading = field(init=False)
@@ -139,6 +139,7 @@ class Supervisor:
         try:
             while self._ending is None:
                 self.board.beat(SUPERVISOR)
+                self.look_home()
                 self._start_due()
                 self._publish()
                 self._service.notify()
@@ -334,9 +335,7 @@ class Supervisor:
         go on meanwhile."""
         child.asks_anew = False
         if child.state is ChildState.RUNNING:
-            self.log.info(
-                "child starts anew", child=child.name, pid=child.pid, why="for the settings that were reloaded"
-            )
+            self.log.info("child starts anew", child=child.name, pid=child.pid, why="for the reloaded settings")
             child.ask_to_stop()
 
     # --- stopping ---

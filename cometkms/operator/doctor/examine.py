@@ -30,8 +30,9 @@ from cometkms.operator.doctor import chain as chain_checks
 from cometkms.operator.doctor import clock, disk, files, key, latency, memory, reach, running, state, versions
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok
-from cometkms.store.lock import Holder, holder_of, is_locked
+from cometkms.store.lock import LOCK_NAME, Holder, flocker_of, holder_of, is_locked
 from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.promise_store import STORE_NAME
 
 GROUP_S: Final = 60.0  # one group of checks; every part of it has a shorter deadline of its own
 DEFAULT_BLOCKS: Final = 20
@@ -128,6 +129,8 @@ def _node(patient: Patient) -> list[Finding]:
         holder = holder_of(patient.home)
         if holder is not None:
             return [_held(patient.home, holder)]
+        if (orphaned := _of_nobody(patient)) is not None:
+            return [orphaned]
         return [note("node", "no node runs in this home: files and reachability are looked at")]
     if patient.status is None:
         return [
@@ -142,6 +145,18 @@ def _node(patient: Patient) -> list[Finding]:
     found += running.judge_children(_list(status.get("children")))
     found += running.judge_hardening(_list(status.get("hardening")))
     return found + running.judge_audit(status) + running.judge_webhook(status)
+
+
+def _of_nobody(patient: Patient) -> Finding | None:
+    """A promise store in use in a home whose lock nobody holds: its lock file was taken away."""
+    stores = sorted((patient.home / "data").glob(f"*/{STORE_NAME}"))
+    for store in stores:
+        if (pid := flocker_of(store)) is not None:
+            words = f"process {pid} uses {store}, and nobody holds {patient.home / LOCK_NAME}: that file was removed under it"
+            return fail(
+                "node", words, "a running node makes it anew; where this stays, stop that process and start the node"
+            )
+    return None
 
 
 def _held(home: Path, holder: Holder) -> Finding:

@@ -508,6 +508,17 @@ def test_who_holds_a_home_is_named_and_is_a_node_only_where_it_noted_itself(home
     assert found["cure"].startswith("wait until it has ended, or stop it")
 
 
+def test_a_store_in_use_in_a_home_whose_lock_file_was_removed_is_told(home: Home) -> None:
+    store = PromiseStore.open(home.store_path)
+    try:
+        [found] = bad_of(doctor(home), "node")
+    finally:
+        store.close()
+    assert found["words"].startswith(f"process {os.getpid()} uses {home.store_path}, and nobody holds")
+    assert found["cure"].endswith("stop that process and start the node")
+    assert bad_of(doctor(home), "node") == []
+
+
 def test_a_store_that_can_be_read_behind_a_link_is_told_as_the_start_tells_it(home: Home, tmp_path: Path) -> None:
     home.store_path.rename(tmp_path / "elsewhere")
     home.store_path.symlink_to(tmp_path / "elsewhere")

@@ -3,6 +3,7 @@
 (Its steps on running nodes: tests/e2e/test_epochs.py.)
 """
 
+import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
-from cometkms.rules.epoch import Standing
+from cometkms.rules.epoch import Standing, doubt
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal, parse_seal, seal_text, sealed_header
 from cometkms.store.lock import locked_home
@@ -123,6 +124,23 @@ def test_a_disk_that_fills_behind_the_seal_is_told_with_what_is_sealed_already(
     assert failed.cure == "make room, then the same command again, before the node is started"
     assert state_of(home)["state"] == "sealed"
     assert invoke(home, "seal", "--yes", "--next", ",".join(MEMBERS)).exception is None
+
+
+def test_an_epoch_replaces_no_store_that_another_took_meanwhile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home's own lock file may be gone."""
+    path = home / "data" / "node0" / "promises"
+    before = path.stat().st_ino
+    with path.open("rb") as other, monkeypatch.context() as patched:
+
+        def take(members: int, shown: dict[str, Standing]) -> str:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return doubt(members, shown)
+
+        patched.setattr("cometkms.store.epoch.doubt", take)
+        said = refusal(invoke(home, "begin", *flags(*(seal_of(home, one) for one in MEMBERS))), BusyError)
+    assert "promises is in use by another process" in said
+    assert path.stat().st_ino == before
+    assert invoke(home, "begin", *flags(*(seal_of(home, one) for one in MEMBERS))).exception is None
 
 
 def test_seal_ends_the_nodes_promises_and_prints_one_line(home: Path) -> None:

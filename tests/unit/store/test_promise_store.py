@@ -3,6 +3,7 @@ reconciliation; recovery.
 """
 
 import base64
+import fcntl
 import json
 import os
 import random
@@ -33,7 +34,7 @@ from cometkms.store.node_store import (
     recover,
     write_born,
 )
-from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, readable_marks
+from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, held_alone, readable_marks
 
 CORE = native.load()
 KEY = SigningKey(bytes(range(32)))
@@ -489,6 +490,50 @@ def test_recovery_burns_and_never_undercuts_what_is_readable(tmp_path: Path) -> 
     opened.store.close()
     assert recover(files, Heights(900), CORE).marks == (Watermark(HRS(900, ROUND_MAX, 3)),)
     assert state_file.load(files.chains[0].state_path, "chain-a", CORE.parse_sign_bytes).hrs == HRS(900, ROUND_MAX, 3)
+
+
+@pytest.mark.parametrize("state", ["whole", "corrupt", "with a second name"])
+def test_recovery_replaces_no_store_that_a_node_has_open(tmp_path: Path, state: str) -> None:
+    """Also where the home's own lock, which the command takes first, was removed under the node."""
+    files = node_at(tmp_path, mark_at(3))
+    store = open_node(files, CORE).store
+    if state == "corrupt":
+        files.store_path.write_bytes(b"x" * 5000)  # the same file
+    if state == "with a second name":
+        (tmp_path / "second").hardlink_to(files.store_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(BusyError, match="promises is in use by another process"):
+        recover(files, Heights(100), CORE)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    store.close()
+    assert recover(files, Heights(100), CORE).marks[0].hrs.height == 100
+
+
+def test_a_start_sets_no_store_aside_that_another_took_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = several(tmp_path, mark_at(3))
+    files.store_path.write_bytes(b"x" * 5000)
+    with files.store_path.open("rb") as other, monkeypatch.context() as patched:
+
+        def take(path: Path) -> list[tuple[Row, Watermark]]:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return readable_marks(path)
+
+        patched.setattr("cometkms.store.node_store.readable_marks", take)
+        with pytest.raises(BusyError, match="promises is in use by another process"):
+            open_node(files, CORE)
+    assert files.store_path.read_bytes() == b"x" * 5000
+    open_node(files, CORE).store.close()
+    assert files.store_path.with_name("promises.old-1").read_bytes() == b"x" * 5000
+
+
+def test_what_no_node_can_have_open_is_held_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "directory").mkdir()
+    for name in ("missing", "link", "directory"):
+        with held_alone(tmp_path / name):
+            pass
 
 
 def test_import_raises_and_refuses_to_lower(tmp_path: Path) -> None:

@@ -26,9 +26,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Dummies]]:
         sigchld_ignored: bool = False,
         reload_file: str = "",
         subreaper: bool = False,
+        home: Path | None = None,
         **timing: float,
     ) -> Dummies:
         more = {"sigchld_ignored": sigchld_ignored, "reload_file": reload_file, "subreaper": subreaper}
+        more |= {} if home is None else {"home": str(home)}
         started.append(Dummies(tmp_path, children, {**QUICK, **timing}, manager, **more))
         return started[-1]
 

@@ -2,7 +2,8 @@
 tests.unit.supervisor.dummies JSON`.
 
 JSON: {"children": {name: behaviour, …}, "timing": {…}, "sigchld_ignored": bool, "reload_file":
-path, "subreaper": bool}. The file holds what a SIGHUP loads: a document for the children, or null.
+path, "subreaper": bool, "home": path}. The home is locked; the reload_file
+holds what a SIGHUP loads: a document for the children, or null.
 The log goes to stdout, a JSON object a line. A behaviour is a function below; `first, then` joins
 two: the first life of the child, and every later one.
 """
@@ -24,7 +25,9 @@ from cometkms.errors import StateError, StoreFailure
 from cometkms.ipc.child import STOP_SIGNAL, ChildContext, run_loop
 from cometkms.ipc.notify import take_notifier
 from cometkms.log import Log
+from cometkms.store.lock import lock_home
 from cometkms.supervisor.child import ChildSpec, Timing
+from cometkms.supervisor.home_watch import HomeWatch
 from cometkms.supervisor.reloading import Reloaded
 from cometkms.supervisor.supervise import Supervisor
 
@@ -394,7 +397,10 @@ def main(settings: dict[str, dict[str, object]]) -> int:
     file = settings.get("reload_file")
     reload = (lambda: Reloaded(json.loads(Path(str(file)).read_text()), {"at": 1.0})) if file else None
     told = log.bind(child="-")
-    return Supervisor(specs, board, told, {"version": "1.2.3"}, timing, notifier=take_notifier(), reload=reload).run()
+    notifier = take_notifier()
+    look = HomeWatch(home := Path(str(settings["home"])), lock_home(home), told).look if "home" in settings else None
+    more = {} if look is None else {"look_home": look}
+    return Supervisor(specs, board, told, {"version": "1.2.3"}, timing, notifier=notifier, reload=reload, **more).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,36 @@
+"""Notice that the home's lock file is no longer the one that this node holds, and hold it anew."""
+
+from pathlib import Path
+from typing import Protocol
+
+from cometkms.errors import CometKMSError
+from cometkms.store.lock import LOCK_NAME, hold_anew
+
+
+class _Log(Protocol):
+    def error(self, event: str, **fields: object) -> None: ...
+
+
+class HomeWatch:
+    """Looks when it is asked; never raises."""
+
+    def __init__(self, home: Path, lock: int, log: _Log) -> None:
+        self._home, self._lock, self._log = home, lock, log
+        self._why = ""
+
+    def look(self) -> None:
+        """Say it once an episode."""
+        try:
+            was_gone = hold_anew(self._home, self._lock)
+        except CometKMSError as error:
+            if str(error) != self._why:
+                self._why = str(error)
+                self._log.error("the home's lock is not held", why=error.what, cure=error.cure)
+            return
+        self._why = ""
+        if was_gone:
+            self._log.error(
+                "the home's lock file was removed or replaced, and is held anew",
+                file=str(self._home / LOCK_NAME),
+                cure="leave it alone while a node runs: it keeps commands for stopped nodes out",
+            )
