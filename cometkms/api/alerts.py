@@ -5,9 +5,12 @@ clocks come from outside.
 
 An episode has a subject (a peer, a chain, a validator): two peers that are away are two alerts of
 one name. What the words say may change while it lasts (a count, a name); that is no new episode.
+Nor is it one that the lead moves: what a leader told of its validators is not over with its lead,
+but when the next one reaches a validator, or a height is signed.
 docs/RUNBOOK.md has a heading for each name.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +19,15 @@ from typing import Final
 from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer
 from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import ChainStatus, Status
-from cometkms.board.sections import AlertReport, ChildState, LinkState, MemberState, RefusalReport
+from cometkms.board.sections import (
+    REACH_FACT,
+    AlertReport,
+    ChildState,
+    LinkState,
+    MemberState,
+    Reach,
+    RefusalReport,
+)
 from cometkms.config.schema import AlertBounds
 from cometkms.limits import PEER_FAR_S
 from cometkms.model import quorum_of
@@ -168,6 +179,7 @@ class Alerts:
     bounds: AlertBounds
     _episodes: dict[tuple[str, str], _Episode] = field(default_factory=dict)
     _heights: dict[str, _Heights] = field(default_factory=dict)
+    _led_at: float = -math.inf  # when this node was last seen to lead; monotonic
     _restarts: dict[str, int] = field(default_factory=dict)
     _refused: dict[tuple[str, str], RefusalReport] = field(default_factory=dict)
     _latencies: deque[tuple[float, Counted]] = field(default_factory=deque)
@@ -206,10 +218,12 @@ class Alerts:
             yield from _leadership(status)
             yield from _members(status)
         yield from _refused(status)
+        if status["situation"]["leads"] == "here":
+            self._led_at = monotonic
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
         yield from _strict_waits(status)
-        yield from _validators(status)
+        yield from self._validators(status)
         yield from self._restarting(status)
         yield from self._slow(status, monotonic)
         if error := status.get("audit", {}).get("error", ""):
@@ -218,7 +232,8 @@ class Alerts:
             yield Held("webhook_failing", "", f"alerts are not delivered: {error}")
 
     def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
-        """A height that stands still where this node is the one to sign, or nobody is."""
+        """A height that stands still where this node is the one to sign, or nobody is; or where
+        this node told of it, and the next leader does not reach a validator either."""
         bound_s, elsewhere = self.bounds.stall_s, status["situation"]["leads"] == "elsewhere"
         if status.get("node_state", MemberState.SEALED) == MemberState.SEALED:
             return  # what is signed is not known just now, or is not this node's to sign any more
@@ -229,12 +244,42 @@ class Alerts:
             if known is None or known.height != height:
                 known = self._heights[name] = _Heights(height, monotonic)
             stands_s = monotonic - known.at
-            if height and bound_s and not elsewhere and stands_s >= bound_s:
+            mine = not elsewhere or (self._is_raised("height_stalled", name) and not _leader_reaches(status))
+            if height and bound_s and mine and stands_s >= bound_s:
                 connected = sum(link.get("state") == LinkState.CONNECTED for link in chain["validators"])
                 who = f"{connected} of {len(chain['validators'])} validators connected"
+                if elsewhere:
+                    who = f"{status.get('leader_id')} leads, and has not said that it reaches a validator"
                 yield Held(
                     "height_stalled", name, f"{name}: no new height since {height}, for {duration(stands_s)}; {who}"
                 )
+
+    def _is_raised(self, name: str, subject: str) -> bool:
+        episode = self._episodes.get((name, subject))
+        return episode is not None and episode.raised
+
+    def _validators(self, status: Status) -> Iterator[Held]:
+        """Validators that the leader does not reach; agents, which keep a link to every node, that
+        are not connected to this one."""
+        leads = status["situation"]["leads"] == "here"
+        lasts = status.get("node_state", MemberState.SEALED) != MemberState.SEALED and not _leader_reaches(status)
+        for chain in status.get("chains", []):
+            known = self._heights.get(chain["chain_id"])
+            stands = lasts and (known is None or known.at <= self._led_at)
+            for link in chain["validators"]:
+                address = str(link.get("addr"))
+                if link.get("state") == LinkState.CONNECTED:
+                    continue
+                error = f": {link['last_error']}" if link.get("last_error") else ""
+                if address.startswith(AGENT_PREFIX):
+                    name = address.removeprefix(AGENT_PREFIX)
+                    yield Held("agent_away", name, f"{chain['chain_id']}: the agent {name} is not connected{error}")
+                elif leads or (stands and self._is_raised("validator_away", address)):
+                    yield Held(
+                        "validator_away",
+                        address,
+                        f"{chain['chain_id']}: the validator {address} is not connected{error}",
+                    )
 
     def _conflicts(self, status: Status, wall: float) -> Iterator[Held]:
         """A refusal is a moment: it holds once, and the rule keeps its episode open."""
@@ -433,23 +478,13 @@ def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held
     return Held("duplicate_id", me, f"another node with the id of this one, {me}, is there already: {error}")
 
 
-def _validators(status: Status) -> Iterator[Held]:
-    """Validators that the leader does not reach; agents, which keep a link to every node, that are
-    not connected to this one."""
-    leads = status["situation"]["leads"] == "here"
-    for chain in status.get("chains", []):
-        for link in chain["validators"]:
-            address = str(link.get("addr"))
-            if link.get("state") == LinkState.CONNECTED:
-                continue
-            error = f": {link['last_error']}" if link.get("last_error") else ""
-            if address.startswith(AGENT_PREFIX):
-                name = address.removeprefix(AGENT_PREFIX)
-                yield Held("agent_away", name, f"{chain['chain_id']}: the agent {name} is not connected{error}")
-            elif leads:
-                yield Held(
-                    "validator_away", address, f"{chain['chain_id']}: the validator {address} is not connected{error}"
-                )
+def _leader_reaches(status: Status) -> bool:
+    """Whether another node leads, and says that it reaches a validator."""
+    leader = status.get("leader_id")
+    facts: dict[str, str] = next(
+        (one.get("facts", {}) for one in status.get("members", []) if one.get("id") == leader), {}
+    )
+    return status["situation"]["leads"] == "elsewhere" and facts.get(REACH_FACT) == Reach.YES
 
 
 def _both_sides(chain: str, refusal: RefusalReport) -> str:

@@ -9,7 +9,7 @@ its readers look for.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, NotRequired, Protocol, TypedDict
+from typing import Annotated, Final, NotRequired, Protocol, TypedDict
 
 from cometkms.hardening.measures import MeasureReport
 from cometkms.histogram import AllQuantiles, Buckets, Quantiles
@@ -194,6 +194,18 @@ class _Named(TypedDict):
     """What every member has."""
 
     id: str
+
+
+#: What a member says of its own way to the validators, among its facts.
+REACH_FACT: Final = "reaches_validator"
+
+
+class Reach(StrEnum):
+    """What a member knows of its own way to the validators. UNKNOWN: it has not led lately."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
 
 
 class MemberReport(_Named, total=False):

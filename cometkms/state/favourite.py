@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cometkms.board.sections import Reach
 from cometkms.limits import (
     FAVOURITE_AGAIN_MAX_S,
     FAVOURITE_CALM_S,
@@ -33,7 +34,6 @@ from cometkms.limits import (
     LEADER_PRIORITY_MAX,
 )
 from cometkms.logger import Logger
-from cometkms.state.useful import Reach
 
 PRIORITY_FACT: Final = "leader_priority"  # a number from 0 to 100, or `nearest`
 # of a node that says `nearest`: the round trip to the farthest member that a permit needs

@@ -8,7 +8,7 @@ Favourite (a preference) ─┘
 
 from collections.abc import Callable
 
-from cometkms.board.sections import EventKind
+from cometkms.board.sections import REACH_FACT, EventKind
 from cometkms.limits import SIGN_STATE_QUIET_S
 from cometkms.logger import Logger
 from cometkms.state.drills import DrillPorts, Drills, News
@@ -17,7 +17,7 @@ from cometkms.state.leadership import Leadership
 from cometkms.state.reservations import Reservations
 from cometkms.state.roster import Epoch, Roster
 from cometkms.state.shell import Outside
-from cometkms.state.useful import REACH_FACT, Cause, Usefulness, UsefulPorts
+from cometkms.state.useful import Cause, Usefulness, UsefulPorts
 
 
 class Handover:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cometkms import __version__
+from cometkms.board.sections import REACH_FACT, Reach
 from cometkms.core.interface import HotPath
 from cometkms.errors import ProtocolError
 from cometkms.logger import Logger
@@ -22,7 +23,6 @@ from cometkms.rules.incarnation import Statement, believable_seq, statement_byte
 from cometkms.state.facts import LIFE_FACT, RENEWAL, RENEWAL_FACT, SEALED, Difference, SelfReport, differences
 from cometkms.state.membership import Membership
 from cometkms.state.shell import Outside
-from cometkms.state.useful import REACH_FACT, Reach
 from cometkms.store.promise_store import PromiseStore
 from cometkms.wire.peer_messages import (
     PEER_PROTOCOL_VERSION,

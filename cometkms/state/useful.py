@@ -21,8 +21,8 @@ here touches a promise: a wrong guess costs a change of leaders.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
+from cometkms.board.sections import Reach
 from cometkms.limits import (
     HAND_OVER_AGAIN_S,
     SIGNER_CALM_S,
@@ -36,16 +36,6 @@ from cometkms.limits import (
     UNREACHED_S,
 )
 from cometkms.logger import Logger
-
-REACH_FACT: Final = "reaches_validator"  # what a member says of itself among its facts
-
-
-class Reach(StrEnum):
-    """What a member knows of its own way to the validators. UNKNOWN: it has not led lately."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
 
 
 class Cause(StrEnum):

@@ -262,6 +262,16 @@ def test_a_node_that_has_said_nothing_yet_raises_nothing_but_its_children() -> N
     assert scene.changes == []
 
 
+def lead(scene: Scene, leader: str, reaches: str = "unknown") -> None:
+    """Another member leads, or "node0", or nobody; the leader says whether it reaches a
+    validator."""
+    scene.state.update(is_leader=leader == "node0", leader_id=leader)
+    scene.link["state"] = "dialing" if leader == "node0" else "standby"
+    for member in scene.state["members"]:
+        if member["id"] == leader:
+            member["facts"] = {"reaches_validator": reaches}
+
+
 def test_a_stall_is_the_leaders_to_tell_or_everybodys_when_nobody_leads() -> None:
     scene = Scene()
     scene.state.update(is_leader=False, leader_id="node1")
@@ -270,9 +280,71 @@ def test_a_stall_is_the_leaders_to_tell_or_everybodys_when_nobody_leads() -> Non
     scene.state.update(leader_id="")
     scene.wait(2)
     assert scene.told("height_stalled") == [True]
-    scene.state.update(leader_id="node1")
+    lead(scene, "node1", reaches="yes")
     scene.wait(3)
     assert scene.told("height_stalled") == [True, False]
+
+
+def circle(scene: Scene) -> None:
+    """Twenty minutes in which the lead goes round, because nobody reaches the validator."""
+    lead(scene, "node0")
+    scene.wait(100)
+    for _ in range(5):
+        for leader in ("", "node1", "", "node2", "", "node0"):
+            lead(scene, leader)
+            scene.wait(5)
+            if leader:
+                lead(scene, leader, reaches="no")
+            scene.wait(60 if leader == "node0" else 5)
+
+
+def test_while_the_validator_is_down_and_the_lead_circles_there_is_one_episode() -> None:
+    scene = Scene()
+    circle(scene)
+    assert (scene.told("height_stalled"), scene.told("validator_away")) == ([True], [True])
+    lead(scene, "node1", reaches="no")
+    scene.wait(3)
+    stalled = next(one for one in scene.alerts.current() if one["name"] == "height_stalled")
+    assert stalled["what"].endswith("; node1 leads, and has not said that it reaches a validator")
+    assert stalled["since"] < NOW + 120, "the first time"
+
+
+def over_by_a_signature(scene: Scene) -> None:
+    scene.sign(13)
+
+
+def over_by_the_next_leaders_word(scene: Scene) -> None:
+    lead(scene, "node1", reaches="yes")
+
+
+def over_by_a_connection(scene: Scene) -> None:
+    lead(scene, "node0")
+    scene.link["state"] = "connected"
+
+
+@pytest.mark.parametrize("over", [over_by_a_signature, over_by_the_next_leaders_word, over_by_a_connection])
+def test_the_episode_of_a_circling_lead_is_over_when_somebody_signs_or_reaches_a_validator(
+    over: Callable[[Scene], None],
+) -> None:
+    scene = Scene()
+    circle(scene)
+    lead(scene, "node1", reaches="no")
+    scene.wait(3)
+    over(scene)
+    scene.wait(5)
+    assert scene.told("validator_away") == [True, False]
+    assert scene.told("height_stalled") == ([True] if over is over_by_a_connection else [True, False])
+    lead(scene, "node2", reaches="no")
+    scene.wait(100)
+    assert scene.told("validator_away") == [True, False], "another leader's to tell"
+
+
+def test_a_node_that_was_taken_out_tells_nothing_of_the_validators_it_led() -> None:
+    scene = Scene()
+    circle(scene)
+    scene.state.update(is_leader=False, leader_id="", node_state="sealed")
+    scene.wait(5)
+    assert scene.told("validator_away") == [True, False]
 
 
 def test_a_member_that_is_too_far_is_named_with_its_round_trip() -> None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from cometkms.board.sections import Reach
 from cometkms.limits import (
     FAVOURITE_AGAIN_MAX_S,
     FAVOURITE_CALM_S,
@@ -22,7 +23,6 @@ from cometkms.state.favourite import (
     Standing,
     standing_of,
 )
-from cometkms.state.useful import Reach
 
 STEP_S = 0.25
 

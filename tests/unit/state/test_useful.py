@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cometkms.board.sections import Reach
 from cometkms.limits import (
     HAND_OVER_AGAIN_S,
     SIGNER_CALM_S,
@@ -17,7 +18,7 @@ from cometkms.limits import (
     UNREACHED_AGAIN_S,
     UNREACHED_S,
 )
-from cometkms.state.useful import Cause, Reach, Usefulness, UsefulPorts
+from cometkms.state.useful import Cause, Usefulness, UsefulPorts
 
 STEP_S = 0.05
 
