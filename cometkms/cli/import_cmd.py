@@ -23,7 +23,7 @@ from cometkms.limits import HEIGHT_MAX
 from cometkms.model import Row, Watermark, quorum_of
 from cometkms.net.comet_rpc import parse_rpc
 from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
-from cometkms.operator.moving.evidence import ask_chain, judge
+from cometkms.operator.moving.evidence import ask_chain, ask_homes, judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.exported import refuse_own_file
@@ -137,6 +137,7 @@ def command(
         refuse_own_file(Path(state.path), chain.state_file, chain.id)
     address = parse_rpc(rpc) if rpc else None
     public_key = _public_key(chain, old)
+    old = ask_homes(old, ChainFiles(Row(public_key, chain.id), chain.state_file), core)
     if address is not None:
         old = ask_chain(old, address, Row(public_key, chain.id), core)
     plan = _plan(settings, chain, old, public_key, min_height)
@@ -219,7 +220,7 @@ def _show(kind: str, settings: Settings, chain: Chain, plan: _Plan) -> None:
     say(f"from     {kind}")
     say(f"key      {address}{where}")
     for state in old.states:
-        say(f"state    {place_of(state.mark)}  {state.path}")
+        say(f"state    {place_of(state.mark)}  {state.path}{f' ({state.what})' if state.what else ''}")
     for state in old.seen:
         if state.mark.hrs > highest(old.states):
             say(f"higher   {place_of(state.mark)}  {state.path}{f' ({state.what})' if state.what else ''}")

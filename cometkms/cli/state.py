@@ -18,6 +18,7 @@ from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark
+from cometkms.store.own_home import home_of, own_mark
 
 
 def files_of(settings: Settings) -> NodeFiles:
@@ -90,12 +91,12 @@ def import_state(
     core = choose.load()
     _check_given(Path(file))
     refuse_own_file(Path(file), chain.state_file, chain.id)
-    mark = state_file.load(Path(file), chain.id, core.parse_sign_bytes)
     files = files_of(settings)
+    target = files.chains[settings.chains.index(chain)]
+    mark = _brought(Path(file), target)
     if not files.alone and has_store(files.store_path):
         refuse_running_members(settings)
     with locked_home(chosen_home()):
-        target = files.chains[settings.chains.index(chain)]
         imported = import_mark(files, target, mark, core)
     click.echo(f"watermark of {chain.id}: {_words(imported)}", err=as_json)
     if as_json:
@@ -108,6 +109,19 @@ def import_state(
             f"note: on this node only; it holds once {need} of {', '.join(files.members)} have it: import it there too",
             err=True,
         )
+
+
+def _brought(path: Path, chain: ChainFiles) -> Watermark:
+    """What a state file brings: of another home of this program as much as its store. This one's
+    own says what another signer wrote into it.
+
+    Raises: StateError, BusyError, StoreFailure.
+    """
+    core = choose.load()
+    mark = None
+    if home_of(Path(os.path.realpath(path))) != home_of(Path(os.path.realpath(chain.state_path))):
+        mark = own_mark(path, chain.row, core)
+    return mark or state_file.load(path, chain.row.chain_id, core.parse_sign_bytes)
 
 
 def _check_given(path: Path) -> None:

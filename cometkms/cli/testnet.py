@@ -37,9 +37,11 @@ from cometkms.keys.validator_key import (
 )
 from cometkms.keytypes import ED25519, KeyType, type_of
 from cometkms.limits import MEMBERS_MAX
-from cometkms.model import Watermark
+from cometkms.model import Row, Watermark
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_exported
+from cometkms.store.node_store import higher_mark
+from cometkms.store.own_home import own_mark
 
 _RAFT_PORT: Final = Address.parse(DEFAULT_RAFT_ADDR).port
 _HTTP_PORT: Final = 8080
@@ -266,11 +268,20 @@ def _material(key_file: Path | None, state: Path | None, chain_id: str, wanted: 
             raise click.UsageError("--state-file is of a key that exists: give --key-file too")
         choose.load().require(wanted)
         return _Material(material_of(new_seed(wanted), wanted), Watermark(), is_new=True)
-    key = read_material(key_file, choose.load())
-    state_path = state or key_file.with_name(STATE_NAME)
-    refuse_exported(state_path, chain_id)
-    mark = state_file.load(state_path, chain_id, choose.load().parse_sign_bytes)
-    return _Material(key, mark, is_new=False)
+    mark = _signed_with(key_file, state, Row(load_public_key(key_file), chain_id))
+    return _Material(read_material(key_file, choose.load()), mark, is_new=False)
+
+
+def _signed_with(key_file: Path, state: Path | None, row: Row) -> Watermark:
+    """What the key has signed: the highest of its state file and of the homes of this program that
+    key and file stand in. Raises: StateError, BusyError, StoreFailure.
+    """
+    beside, core = key_file.with_name(STATE_NAME), choose.load()
+    refuse_exported(state or beside, row.chain_id)
+    marks = [mark for path in dict.fromkeys((state or beside, beside)) if (mark := own_mark(path, row, core))]
+    if state is not None or not marks:
+        marks.append(state_file.load(state or beside, row.chain_id, core.parse_sign_bytes))
+    return higher_mark(None, marks, row, core)
 
 
 def _write(

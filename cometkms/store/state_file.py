@@ -50,8 +50,8 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
         raise LostFileError(
             f"{path} is missing, so what this key has signed is not known",
             cure="copy it from the signer that used the key "
-            "before (stop that one first); only for a key that never signed anything write "
-            '{"height":"0","round":0,"step":0} into it',
+            "before (stop that one first; of a home of this program, whose own state file may be behind, what `cmkms export` writes there); only for a "
+            'key that never signed anything write {"height":"0","round":0,"step":0} into it',
         ) from None
     except OSError as error:
         raise StateError(

@@ -1,8 +1,9 @@
-"""What speaks against an old signer's own states: other files, the node, the chain, and the silence
-of a state that says nothing.
+"""What speaks against an old signer's own states: other files, the node, the chain, the promise
+store of a home of this program, and the silence of a state that says nothing.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from cometkms.core.interface import Core
@@ -13,6 +14,8 @@ from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor.blocks import is_our_signature, read_commit, read_head, read_validator_power
 from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, highest
 from cometkms.rules.burnt import burnt_up_to
+from cometkms.store.node_store import ChainFiles
+from cometkms.store.own_home import home_of, own_mark
 
 _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them
 
@@ -63,6 +66,27 @@ def _nothing_signed(old: OldSigner, never_signed: bool) -> list[StateError]:
             cure=f"{TYPED}; or --never-signed, your word that no signer has ever used this key",
         )
     ]
+
+
+def ask_homes(old: OldSigner, target: ChainFiles, core: Core) -> OldSigner:
+    """Add what the promise stores of the homes of this program say that these files stand in: a
+    state file follows its store, and after a crash it is behind.
+
+    `target`: of the home that they are brought into, whose key may be named, too. Raises:
+    BusyError for a home whose node runs; StoreFailure.
+    """
+    named = [Path(state.path) for state in old.states]
+    if old.key_path is not None and home_of(old.key_path.absolute()) != home_of(target.state_path.absolute()):
+        named.append(old.key_path.with_name(target.state_path.name))
+    states, doubts = list(old.states), list(old.doubts)
+    for path in dict.fromkeys(named):
+        try:
+            mark = own_mark(path, target.row, core)
+        except StateError as error:
+            doubts.append(StateError(error.what, cure=f"{error.cure}; or {TYPED}"))
+        else:
+            states += [OldState(path, mark, "with that home's promise store")] if mark is not None else []
+    return replace(old, states=tuple(states), doubts=tuple(doubts))
 
 
 def ask_chain(old: OldSigner, rpc: RpcAddress, row: Row, core: Core) -> OldSigner:

@@ -41,7 +41,6 @@ from cometkms.operator.moving.old_signer import (
 )
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
-from cometkms.store.node_store import BORN_NAME
 
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
@@ -56,9 +55,6 @@ _OFF: Final = (
     "the node that signs with this file is stopped, and priv_validator_laddr is set in its config.toml before it starts again",
     f"its own {KEY_NAME} is moved away from its config/: without priv_validator_laddr it would sign by itself",
     "no other node, sentry or backup holds the key and can start",
-)
-_EXPORT: Final = (
-    "`cmkms export --to filepv DIR` there, and import from DIR; or --min-height HEIGHT above the chain's head"
 )
 _FROM_SIGNER: Final = (
     "import from that signer's "
@@ -113,14 +109,7 @@ def read(asked: Asked) -> OldSigner:
 def _signer(asked: Asked, key_path: Path, paths: tuple[Path, ...], layout: Layout | None) -> OldSigner:
     paths = tuple(dict.fromkeys(paths))
     states = load_states(paths, asked)
-    doubts = [
-        StateError(
-            f"{path} stands beside a {BORN_NAME}: a node of this program keeps it, and its promise store knows more than the file",
-            cure=_EXPORT,
-        )
-        for path in paths
-        if path.with_name(BORN_NAME).exists()
-    ]
+    doubts: list[StateError] = []
     named = {path.resolve() for path in asked.state_files}
     if layout and layout.laddr and not named - {layout.state_path.resolve()}:
         doubts.append(

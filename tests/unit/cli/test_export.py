@@ -37,6 +37,8 @@ def make_home(path: Path, mark: Watermark, members: tuple[str, ...] = ("node0",)
     store.parent.mkdir(parents=True)
     header = Header(name, 1, members, NodeState.COMPLETE, bytes(8))
     PromiseStore.create(store, header, [(Row(PUBLIC, CHAIN), mark)]).close()
+    born = {"ids": [name], "epoch": 1, "members": sorted(members)}
+    (path / "priv" / "born.json").write_text(json.dumps(born))
     if len(members) > 1:
         config = path / "config.toml"
         peers = ", ".join(f'"{one}=127.0.0.1:{9000 + number}"' for number, one in enumerate(members))
@@ -259,6 +261,53 @@ def test_the_homes_own_state_file_brings_nothing_back(home: Path, tmp_path: Path
             assert tree(home) == before
     typed = cmkms(*other, str(own), "--min-height", "30", "--home", str(home))
     assert typed.returncode == 0, typed.stderr
+
+
+def test_whoever_goes_by_a_home_s_files_goes_by_its_store(home: Path, tmp_path: Path) -> None:
+    """The state file is at 1 and the store at 20, as after a `kill -9`."""
+    key, state = (home / "priv" / f"priv_validator_{name}.json" for name in ("key", "state"))
+    other = tmp_path / "elsewhere.json"
+    other.write_text('{"height":"3","round":0,"step":1}')
+    for number, more in enumerate(([], ["--state-file", str(state)], ["--state-file", str(other)])):
+        net = tmp_path / f"net{number}"
+        done = cmkms("testnet", "--dir", str(net), "--chain-id", CHAIN, "--key-file", str(key), *more)
+        assert done.returncode == 0, done.stderr
+        made = json.loads((net / "node1" / "priv" / state.name).read_text())
+        assert made == {"height": "20", "round": 0, "step": 2}
+    for number, words in enumerate(
+        (["state", "import", str(state)], ["import", "--from", "filepv", "--yes", str(home / "priv")])
+    ):
+        new = tmp_path / f"new{number}"
+        assert cmkms("init", "--home", str(new), "--chain-id", CHAIN, "--validator-addr", "tcp://a:1").returncode == 0
+        (new / "priv" / key.name).write_bytes(key.read_bytes())
+        (new / "priv" / key.name).chmod(0o600)
+        done = cmkms(*words, "--home", str(new))
+        assert done.returncode == 0, done.stderr
+        assert json.loads((new / "priv" / state.name).read_text()) == {"height": "20", "round": 0, "step": 2}
+
+
+def test_whoever_goes_by_a_home_s_files_is_refused_where_its_store_cannot_say(home: Path, tmp_path: Path) -> None:
+    """While its node runs, and where its store is lost: a file alone is behind."""
+    key, state = (home / "priv" / f"priv_validator_{name}.json" for name in ("key", "state"))
+    new = tmp_path / "new"
+    assert cmkms("init", "--home", str(new), "--chain-id", CHAIN, "--validator-addr", "tcp://a:1").returncode == 0
+    (new / "priv" / key.name).write_bytes(key.read_bytes())
+    (new / "priv" / key.name).chmod(0o600)
+    before = tree(new)
+    net = ["testnet", "--dir", str(tmp_path / "net"), "--chain-id", CHAIN, "--key-file", str(key)]
+    taken = ["state", "import", "--home", str(new), str(state)]
+    moved = ["import", "--home", str(new), "--from", "filepv", str(home / "priv"), "--yes"]
+    with locked_home(home):
+        for command in (net, taken, moved):
+            done = cmkms(*command)
+            assert (done.returncode, "stop it first" in done.stderr) == (6, True), done.stderr
+    (home / "data" / "node0" / "promises").unlink()
+    for command in (net, taken, moved):
+        done = cmkms(*command)
+        assert (done.returncode, "stands beside a born.json" in done.stderr) == (5, True), done.stderr
+        assert "cmkms export --to filepv DIR" in done.stderr
+    assert tree(new) == before
+    assert not (tmp_path / "net").exists()
 
 
 @pytest.mark.parametrize(

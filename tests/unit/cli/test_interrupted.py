@@ -257,6 +257,7 @@ def test_a_nodes_very_first_start(tmp_path: Path, members: tuple[str, ...]) -> N
     home = make_home(tmp_path / "node0", Watermark())
     shutil.rmtree(home / "data")
     (home / "data").mkdir()
+    (home / "priv" / "born.json").unlink()
     state = home / "priv" / "priv_validator_state.json"
     files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),), members)
     for _ in each_kill(home, lambda: open_node(files, choose.load()).store.close()):
