@@ -72,6 +72,8 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.UNRESOLVED: "correct the name of {subject} in `peer`, or the DNS that this machine asks; an address needs neither",
     PeerCode.NOT_DIALLED: "on the machine of {subject}: `systemctl status cmkms`, `cmkms start` if it is down; if it runs, this node's address in its "
     "`peer` must be this machine's, no other machine may run as this node, and the port of `raft_addr` must be open from there",
+    PeerCode.STRANGER: "if the node at that address is {subject}, it has another validator key or cluster.key: `cmkms config digest` there and here, put "
+    "the right key there, and restart it; it is only that node's word. Else look what runs there, and start {subject}",
     PeerCode.HANDSHAKE: _LOSES + _LOSES_MORE,
     PeerCode.NOT_ACKNOWLEDGED: _LOSES + _LOSES_MORE,
     PeerCode.CLOSED_EARLY: "its log says why it closes: `cmkms doctor` there; another `peer` list, another key, or a node that is just starting",

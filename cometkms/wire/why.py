@@ -31,6 +31,9 @@ class PeerCode(StrEnum):
     UNREACHABLE = "unreachable"  # nothing answers at its address
     UNRESOLVED = "unresolved"  # its name leads nowhere
     NOT_DIALLED = "not_dialled"  # of the two it is the one that dials, and it has not come
+    # it has not come, and a node that calls itself so, or comes from its address, does not hold the
+    # key: that is nobody's proven word
+    STRANGER = "stranger"
     HANDSHAKE = "handshake"  # it takes the connection, and what follows does not come through
     CLOSED_EARLY = "closed_early"  # it closed the connection before it said who it is
     # the connection was there

@@ -20,18 +20,32 @@ from cometkms.address import Address
 from cometkms.board.sections import MemberReport, PeerState
 from cometkms.core.interface import Core, Frames, Lane
 from cometkms.errors import ProtocolError
-from cometkms.limits import INBOX_BYTES, PEER_GREETINGS_MAX, PEER_PING_S, REDIAL_MAX_S, REDIAL_MIN_S
+from cometkms.limits import (
+    INBOX_BYTES,
+    PEER_GREETINGS_MAX,
+    PEER_HANDSHAKE_TIMEOUT_S,
+    PEER_PING_S,
+    REDIAL_MAX_S,
+    REDIAL_MIN_S,
+)
 from cometkms.logger import Logger
 from cometkms.net.dial import connect
 from cometkms.state.peers.frames import FrameType
 from cometkms.state.peers.handshake import StrangerError, shake, why_no_connection, why_no_handshake
 from cometkms.state.peers.link import PeerLink
-from cometkms.state.peers.port import PeerPort
+from cometkms.state.peers.port import PeerPort, farewell, who_goes
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
 from cometkms.wire.why import PeerCode, Why, code_of
 
 _REDIAL_SOON_S: Final = 0.01  # after an established connection was closed
+
+
+_CLAIM_LASTS_S: Final = 10.0  # what a stranger says of itself; one that is refused dials every second
+# errors that do not tell why a member does not come
+_PERHAPS_STRANGER: Final = frozenset(
+    {PeerCode.NOT_DIALLED, PeerCode.CLOSED, PeerCode.SILENT, PeerCode.NOT_ACKNOWLEDGED, PeerCode.OTHER}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,9 @@ class _Peer:
     frames_in: int = 0
     frames_out: int = 0
     last_error: str = ""
+    # what a stranger said, or where it came from; monotonic: when
+    claim: str = ""
+    claimed_at: float = 0.0
     # unix time: when one of the two last refused the other, whatever connection is there
     refused_at: float = 0.0
 
@@ -106,6 +123,7 @@ class _Peer:
 
     def report(self) -> MemberReport:
         """Return what /status shows of it."""
+        error = self._why()
         return MemberReport(
             id=self.target.id,
             addr=str(self.target.address),
@@ -116,10 +134,19 @@ class _Peer:
             rtt_us=self.rtt_us,
             clock_ahead_ms=self.clock_ahead_ms,
             connects=self.connects,
-            last_error=self.last_error,
-            error_code=code_of(self.last_error).value if self.last_error else "",
+            last_error=error,
+            error_code=code_of(error).value if error else "",
             refused_at=round(self.refused_at, 1),
         )
+
+    def _why(self) -> str:
+        """Return the last error, with what a stranger says of itself beside it. That is nobody's
+        proven word: it changes no other code, and is forgotten when no more is heard of it."""
+        if self.link is not None or not self.claim or time.monotonic() - self.claimed_at > _CLAIM_LASTS_S:
+            return self.last_error
+        code = code_of(self.last_error)
+        words = f"{self.last_error}; {self.claim}" if self.last_error else self.claim
+        return Why(PeerCode.STRANGER if code in _PERHAPS_STRANGER else code, words)
 
 
 class PeerNetwork:
@@ -151,6 +178,8 @@ class PeerNetwork:
         # of two members the one with the larger id dials
         not_dialled = Why(PeerCode.NOT_DIALLED, f"it dials this node, and has not come to {listen} yet")
         self._peers = {peer.id: _Peer(peer, last_error="" if me > peer.id else not_dialled) for peer in peers}
+        # an address that leads to another member, or here, is no key that differs
+        self._own = frozenset((identity.public_key, *(peer.public_key for peer in peers)))
         self._events = events
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -168,6 +197,7 @@ class PeerNetwork:
             max_segment=max_segment,
             greet=self._greet,
             on_stranger=events.on_stranger,
+            on_claim=self._on_claim,
             spawn=self._spawn,
             counters=self._counters,
             log=log,
@@ -274,6 +304,8 @@ class PeerNetwork:
             handshake = await shake(self._core, self._identity, connection)
             if handshake.remote_identity != peer.target.public_key:
                 self._counters["strangers"] += 1
+                if handshake.remote_identity not in self._own:
+                    await self._say_who_goes(connection, handshake)
                 raise StrangerError(
                     f"the node at {address} is not {peer.target.id!r} of this cluster: another validator key or cluster.key, or the address of "
                     "another node"
@@ -287,6 +319,26 @@ class PeerNetwork:
             connection.close()
             raise
         return await self._greet(peer.target.id, connection, handshake, address)
+
+    async def _say_who_goes(self, connection: socket.socket, handshake: Handshake) -> None:
+        """Tell a stranger at a member's address this node's id, and nothing else."""
+        try:
+            async with asyncio.timeout(PEER_HANDSHAKE_TIMEOUT_S):
+                await self._loop.sock_sendall(connection, farewell(handshake, who_goes(self._me)))
+        except OSError:
+            pass  # it has gone first: that it is a stranger is told all the same
+        finally:
+            handshake.frames.close()
+
+    def _on_claim(self, host: str, name: str) -> None:
+        """A stranger came that calls itself a member; without a name it may be the members that
+        are to come from its host."""
+        for peer in self._peers.values():
+            target = peer.target
+            if name == target.id or (not name and target.address.host == host and target.id > self._me):
+                calls = f"calls itself {name!r} and " if name else ""
+                peer.claim = f"a node at {host} {calls}has another validator key or cluster.key"
+                peer.claimed_at = time.monotonic()
 
     async def _greet(self, name: str, connection: socket.socket, handshake: Handshake, address: str) -> bool:
         """Hellos, then frames until the end. Whether the connection was established."""

@@ -22,7 +22,7 @@ from cometkms.state.peers.handshake import RECEIVE_BYTES, shake
 from cometkms.state.peers.link import GOODBYE_MAX_BYTES, USER_TIMEOUT_MS
 from cometkms.wire.identity import Identity
 from cometkms.wire.secret_connection import Handshake
-from cometkms.wire.why import encode_why
+from cometkms.wire.why import PeerCode, Why, encode_why
 
 _ACCEPT_PAUSE_S: Final = 0.2  # without descriptors
 _BACKLOG: Final = 64
@@ -41,12 +41,14 @@ class PeerPort:
         max_segment: int,
         greet: Callable[[str, socket.socket, Handshake, str], Awaitable[object]],
         on_stranger: Callable[[bytes, bytes, str], str | None],
+        on_claim: Callable[[str, str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         counters: dict[str, int],
         log: Logger,
     ) -> None:
         """`members`: ids by public key; `greet` takes a member's connection over; `on_stranger`:
-        PeerEvents'; `spawn` runs a task.
+        PeerEvents'; `on_claim`: a stranger's host, and the member that it calls itself, "" for
+        none; `spawn` runs a task.
         """
         self._core = core
         self._identity = identity
@@ -55,6 +57,7 @@ class PeerPort:
         self._max_segment = max_segment
         self._greet = greet
         self._on_stranger = on_stranger
+        self._on_claim = on_claim
         self._spawn = spawn
         self._counters = counters
         self._log = log
@@ -188,24 +191,50 @@ class PeerPort:
                 while (frame := reader.next()) is None:
                     received = await self._loop.sock_recv(connection, RECEIVE_BYTES)
                     if not received:
+                        self._hear_claim(identity, address, "")
                         return unknown
                     reader.feed(handshake.frames.open(received))
                 kind, payload = frame
+                if (named := self._named(payload)) and kind is FrameType.GOODBYE:
+                    self._hear_claim(identity, address, named)
+                    return f"{unknown}; it calls itself {named!r}"
                 reason = self._on_stranger(identity, payload, address) if kind is FrameType.HELLO else None
                 if reason is None:
+                    self._hear_claim(identity, address, "")
                     return unknown
                 words = encode_why(reason, GOODBYE_MAX_BYTES)
-                sealed = handshake.frames.seal(HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
-                await self._loop.sock_sendall(connection, sealed)
+                await self._loop.sock_sendall(connection, farewell(handshake, words))
                 return reason
         except (OSError, ProtocolError):
             return unknown
 
+    def _hear_claim(self, identity: bytes, address: str, name: str) -> None:
+        if identity != self._identity.public_key:  # an address in the list that leads here
+            self._on_claim(_host(address), name)
+
+    def _named(self, untrusted: bytes) -> str:
+        """Return the member as which a stranger says goodbye; "" for anything else."""
+        return next((name for name in self._members.values() if untrusted == who_goes(name)), "")
+
     def _say_stranger(self, address: str, why: str) -> None:
-        host = address.rpartition(":")[0]
-        if (said := f"{host} {why}") != self._said:
+        if (said := f"{_host(address)} {why}") != self._said:
             self._said = said
             self._log.warning("stranger at the peers' port", address=address, why=why)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def who_goes(me: str) -> bytes:
+    """What a node says to whoever answers at a member's address and is not that member: its own
+    id, so that the other end can say who has another key."""
+    return encode_why(Why(PeerCode.KEY, me), GOODBYE_MAX_BYTES)
+
+
+def farewell(handshake: Handshake, words: bytes) -> bytes:
+    """Return the frame that says why this node goes."""
+    return handshake.frames.seal(HEAD.pack(1 + len(words), FrameType.GOODBYE) + words)
 
 
 def _set_options(connection: socket.socket) -> None:
