@@ -17,8 +17,9 @@ from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark
+from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_over
 from cometkms.store.own_home import home_of, own_mark
+from cometkms.store.promise_store import readable_header
 
 
 def files_of(settings: Settings) -> NodeFiles:
@@ -148,7 +149,8 @@ def _check_given(path: Path) -> None:
 def export(home: str | None, chain_id: str | None, node_id: str | None, out: str | None) -> None:  # noqa: ARG001
     """The watermark as a priv_validator_state.json for FilePV or tmkms.
 
-    Stop this node before the other signer starts.
+    Stop this node before the other signer starts. In a cluster this is what this one member knows,
+    and one that was away is behind: `cmkms export` brings out what a sealed majority of it signed.
 
     \b
     Example:
@@ -156,6 +158,10 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     """
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
+    files = _files_of_one(settings, chain)
+    header = readable_header(files.store_path)
+    if header is not None:
+        refuse_over(header, files)
     marks = [mark for mark in _known(settings, chain) if mark is not None]
     if not marks:
         raise StateError(f"nothing is known of {chain.id}: neither a store nor {chain.state_file}")
@@ -163,6 +169,13 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     if mark.hrs > HRS(0, 0, 0) and not mark.signature:
         click.echo(
             "note: the signature at this place is not known here, so FilePV will refuse to sign there again", err=True
+        )
+    members = header.members if header is not None else files.members  # the peers may be given to `start` alone
+    if len(members) > 1:
+        click.echo(
+            f"note: this is where {settings.id} stands, one of {', '.join(members)}: the others may have signed above it while it was away. What "
+            f"the cluster signed comes out with the seals of a majority of them: `cmkms epoch seal` there, then `cmkms export --chain-id {chain.id}`",
+            err=True,
         )
     data = state_file.encode(mark)
     if out is not None and not Path(out).absolute().parent.is_dir():
@@ -176,11 +189,16 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
         click.echo(f"wrote {out}: {_words(mark)}")
 
 
+def _files_of_one(settings: Settings, chain: Chain) -> NodeFiles:
+    """Like files_of(), where another chain's key need not be readable."""
+    one = ChainFiles(Row(load_public_key(chain.key_file), chain.id), chain.state_file)
+    return NodeFiles.at(settings.home, settings.id, (one,), tuple(peer.id for peer in settings.peers))
+
+
 def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermark | None]:
     """(store, file): None where there is none."""
-    row = Row(load_public_key(chain.key_file), chain.id)
-    files = NodeFiles.at(settings.home, settings.id, ())
-    store = held_mark(files.store_path, row)
+    files = _files_of_one(settings, chain)
+    store = held_mark(files.store_path, files.chains[0].row)
     in_file = (
         state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
         if os.path.lexists(chain.state_file)

@@ -52,9 +52,9 @@ from cometkms.store.node_store import (
     kept_mark,
     read_born,
     read_epoch,
-    refuse_anothers,
     refuse_gone_out,
     refuse_lacking,
+    refuse_not_current,
     verified_state,
     write_born,
 )
@@ -563,7 +563,7 @@ def promised(
         store = PromiseStore.read(files.store_path)
         try:
             header, epoch = store.header, store.header.epoch
-            refuse_anothers(header, files)
+            refuse_not_current(header, files)
             held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
             if header.state is NodeState.SEALED and seals:
                 seals = [*seals, _seal_again(store, files, core, seals[0].following)]

@@ -351,7 +351,7 @@ def _open_or_bear(
     if os.path.lexists(files.store_path):
         try:
             store = PromiseStore.open(files.store_path, disk)
-            if not _is_of_an_epoch_that_is_over(store, files):
+            if not _is_of_an_epoch_that_is_over(store.header, files):
                 return store, ()
             store.close()
             return _put_back(files, from_files, disk)
@@ -437,9 +437,8 @@ def _epoch_due(files: NodeFiles) -> int:
     return read_epoch(files) + 1
 
 
-def _is_of_an_epoch_that_is_over(store: PromiseStore, files: NodeFiles) -> bool:
+def _is_of_an_epoch_that_is_over(header: Header, files: NodeFiles) -> bool:
     """An old copy of data/ was put back: this very node was in a later epoch, or is sealed since."""
-    header = store.header
     if files.node_id != header.owner or files.node_id not in read_born(files):
         return False
     sealed_since = (
@@ -448,20 +447,55 @@ def _is_of_an_epoch_that_is_over(store: PromiseStore, files: NodeFiles) -> bool:
     return header.epoch < read_epoch(files) or sealed_since
 
 
+def _over(files: NodeFiles) -> str:
+    return (
+        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
+        "was put back, or it comes back after a change of members"
+    )
+
+
+def _over_error(files: NodeFiles) -> StateError:
+    """What one node alone forgot nobody tells it; one of several, though an old peer list names
+    it alone, reads it from the others.
+    """
+    members = read_following(files) or tuple(read_born_members(files)) or files.members
+    otherwise = "`cmkms recover --min-height HEIGHT`"
+    if len(members) > 1:
+        otherwise = f"started with the peer list of {', '.join(members)}, it reads what it lost from the others"
+    return StateError(f"{_over(files)}, and what it forgot is not known", cure=f"the newest copy; else {otherwise}")
+
+
+def refuse_over(header: Header, files: NodeFiles) -> None:
+    """An old copy of a node's store, with the peer list of that time perhaps, knows nothing of what
+    its members signed since: no mark of it goes out, and none is lowered in it.
+
+    Raises: StateError, in a start's words.
+    """
+    if _is_of_an_epoch_that_is_over(header, files):
+        _epoch_due(files)
+        raise _over_error(files)
+
+
+def refuse_not_current(header: Header, files: NodeFiles) -> None:
+    """Whose mark is to go out or down is the node that was in this home last, with its members.
+
+    Raises: StateError.
+    """
+    refuse_over(header, files)
+    refuse_anothers(header, files)
+    if header.epoch == read_epoch(files):
+        _refuse_members(files, tuple(read_born_members(files)))
+
+
 def _put_back(files: NodeFiles, from_files: list[Watermark], disk: Disk | None) -> tuple[PromiseStore, tuple[str, ...]]:
     """What this node promised since is lost: as one that lost its store.
 
     Raises: StateError for one node alone.
     """
     epoch = _epoch_due(files)
-    said = (
-        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
-        "was put back, or it comes back after a change of members"
-    )
+    said = _over(files)
     if files.alone:
-        raise StateError(
-            f"{said}, and what it forgot is not known", cure="the newest copy; else `cmkms recover --min-height HEIGHT`"
-        )
+        raise _over_error(files)
     left = _Left(tuple(readable_marks(files.store_path)))
     with _aside(files.store_path) as kept:
         store = _make(files, from_files, NodeState.RECOVERING, epoch, left, disk)
@@ -1067,11 +1101,16 @@ def _refuse_other_members(files: NodeFiles) -> None:
             raise
         except StateError:  # a file that cannot be understood is one reason to recover
             continue
-        if members and members != files.members:
-            raise StateError(
-                f"{path} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
-                cure="give the same peer list as before; members change with `cmkms member`",
-            )
+        _refuse_members(files, members, path)
+
+
+def _refuse_members(files: NodeFiles, members: tuple[str, ...], path: Path | None = None) -> None:
+    """Raises: StateError where a born.json (the first, unless named) says other members."""
+    if members and members != files.members:
+        raise StateError(
+            f"{path or files.born_paths[0]} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
+            cure="give the same peer list as before; members change with `cmkms member`",
+        )
 
 
 def _epoch_left(files: NodeFiles) -> int:

@@ -29,8 +29,8 @@ from cometkms.store.node_store import (
     after_store,
     check_state_files,
     has_store,
-    refuse_anothers,
     refuse_gone_out,
+    refuse_not_current,
 )
 from cometkms.store.promise_store import PromiseStore
 
@@ -46,8 +46,8 @@ class Reset:
 def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     """Let the chain stand at `height`, whatever it stood at. The caller holds the home.
 
-    Raises: StateError where the epoch is sealed here, the store is another node's, or the chain's
-    key went out; BusyError; StoreFailure.
+    Raises: StateError where the epoch is sealed here, or over, the store is another node's, or the
+    chain's key went out; BusyError; StoreFailure.
     """
     mark = burnt_up_to(height)
     check_state_files([chain])
@@ -58,7 +58,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
         store = PromiseStore.open(files.store_path)
         try:
             header = store.header
-            refuse_anothers(header, files)
+            refuse_not_current(header, files)
             if header.state is NodeState.SEALED:
                 raise StateError(
                     f"epoch {header.epoch} is sealed here, and its seal says where it stood: a mark in it is not lowered any more",

@@ -15,7 +15,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.moving import tmkms
 from cometkms.rules.birth import NodeState
 from cometkms.store.lock import locked_home
-from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms as separately
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_cli import tree
@@ -419,3 +419,66 @@ def test_of_a_cluster_a_sealed_majority_goes_out(tmp_path: Path) -> None:
     height = ("--min-height", "30", "--yes-height", "30", "--yes")
     assert run(behind, "filepv", tmp_path / "higher", "--seal-file", str(seal), *height).returncode == 0
     assert json.loads((tmp_path / "higher" / "priv_validator_state.json").read_text())["height"] == "30"
+
+
+THREE = '{"ids": ["node0"], "epoch": %d, "members": ["node0", "node1", "node2"]}'
+SEALED = '{"ids": ["node0"], "epoch": 1, "members": ["node0"], "next": ["node0", "node1", "node2"]}'
+
+
+OVER = (THREE % 2, "is of an epoch that is over")
+OVER_SINCE = (SEALED, "says that epoch 1 is sealed here, for node0, node1, node2, and the peer list names node0")
+OTHERS = (THREE % 1, "says that this node is one of node0, node1, node2, and the peer list names node0")
+
+
+@pytest.mark.parametrize("born", [OVER, OVER_SINCE, OTHERS], ids=["a later epoch", "sealed since", "other members"])
+@pytest.mark.parametrize("command", ["export", "chain reset"])
+def test_an_old_copy_of_a_home_with_the_settings_of_that_time_gives_no_mark_away(
+    home: Path, tmp_path: Path, command: str, born: tuple[str, str]
+) -> None:
+    """What became one of three signed on with the others; a start refuses for the same reason."""
+    more = {
+        "export": ["--to", "filepv", str(tmp_path / "out"), "--min-height", "30", "--yes-height", "30", "--yes"],
+        "chain reset": [CHAIN, "--height", "10", "--yes-height", "10"],
+    }
+    assert_refused(home, tmp_path, born, *command.split(), "--home", str(home), *more[command])
+    if born != OTHERS:
+        told = cmkms(*command.split(), "--home", str(home), *more[command]).stderr
+        assert told in separately("start", "--home", str(home)).stderr
+
+
+@pytest.mark.parametrize("born", [OVER, OVER_SINCE], ids=["a later epoch", "sealed since"])
+def test_an_old_copy_of_a_store_does_not_say_where_its_chain_stands(
+    home: Path, tmp_path: Path, born: tuple[str, str]
+) -> None:
+    assert_refused(home, tmp_path, born, "state", "export", "--home", str(home), "--out", str(tmp_path / "out"))
+
+
+def assert_refused(home: Path, tmp_path: Path, born: tuple[str, str], *command: str) -> None:
+    said, words = born
+    (home / "priv" / "born.json").write_text(said)
+    before = files_and_marks(home)
+    done = cmkms(*command)
+    assert done.returncode == 5, done.stdout
+    assert words in done.stderr
+    assert files_and_marks(home) == before
+    assert not (tmp_path / "out").exists()
+
+
+def files_and_marks(home: Path) -> tuple[dict[str, bytes], list[tuple[Row, Watermark]]]:
+    """Every file's content, and for the store, whose newest record is written anew when it is
+    opened, what it says.
+    """
+    found = tree(home)
+    del found["data/node0/promises"]
+    return found, readable_marks(home / "data" / "node0" / "promises")
+
+
+@pytest.mark.parametrize("members", [("node0",), ("node0", "node1", "node2")])
+def test_a_members_watermark_is_said_to_be_its_own(tmp_path: Path, members: tuple[str, ...]) -> None:
+    """It may have been away while the others signed: a majority of seals shows what they did."""
+    home = make_home(tmp_path / "member", Watermark(HRS(20, 0, 2), b""), members)
+    done = cmkms("state", "export", "--home", str(home))
+    assert json.loads(done.stdout)["height"] == "20"
+    told = "note: this is where node0 stands, one of node0, node1, node2: the others may have signed above it"
+    assert (told in done.stderr) is (len(members) > 1)
+    assert (f"then `cmkms export --chain-id {CHAIN}`" in done.stderr) is (len(members) > 1)
