@@ -279,6 +279,8 @@ FOLD_KINDS_MAX: Final = 256
 REFUSED_PAUSE_MIN_S: Final = 0.001  # after a refusal a connection is read again so much later, doubled with each …
 REFUSED_PAUSE_MAX_S: Final = 0.1  # … up to this: ten a second, and no vote that follows is late by it
 AUDIT_SYNC_S: Final = 1.0  # between two fdatasyncs, if something was written
+AUDIT_LOOK_S: Final = 2.0  # how soon a file that is gone from its directory is noticed while nothing is written
+AUDIT_ANEW_S: Final = 10.0  # between two tries to enter its directory, each by a process of its own
 AUDIT_RETRY_S: Final = 1.0  # after a write or sync that failed
 
 # --- the log of a process that writes down what members send it (cometkms/calm_log.py) ---

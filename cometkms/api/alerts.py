@@ -131,7 +131,7 @@ RULES: Final[dict[str, Rule]] = {
         30.0, 5.0, "`cmkms alert test` on this machine sends one and says what came back; is the address still valid, and may this machine reach it?"
     ),
     "audit_failing": Rule(
-        0.0, 5.0, "free or repair the disk that holds the audit log; then `cmkms audit verify`"
+        0.0, 5.0, "put right what its text names: room, permissions, what is in the way or gone (docs/RUNBOOK.md); then `cmkms audit verify`"
     ),
 }  # fmt: skip
 

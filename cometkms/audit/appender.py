@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from cometkms.durable import Disk, open_file, sync_directory
+from cometkms.errors import WordedError
 
 _CHUNK_BYTES: Final = 1 << 20
+_GONE: Final = "the file that is written to was removed, or moved away"
 
 
 class Appender:
@@ -34,6 +36,16 @@ class Appender:
         self.fd, self._path = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), path
         self._written = os.fstat(self.fd).st_size
         sync_directory(self._directory)
+
+    def look(self) -> None:
+        """Raises: OSError where the open file is gone from its name: removed, alone or with its
+        directory, moved away or replaced. What is written to it is lost, and no write says so."""
+        if self._path is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(self._path.lstat(), os.fstat(self.fd)):
+                return
+        raise WordedError(errno.ENOENT, _GONE, str(self._path))
 
     def write(self, pending: bytearray) -> None:
         """Write all of it, and take out what was written. Raises: OSError, and what is left was not

@@ -6,7 +6,6 @@ O_APPEND, so that this process cannot write over a line.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import time
@@ -23,16 +22,11 @@ from cometkms.audit.lines import HEADS, NO_HASH, WHY_MAX, encode
 from cometkms.audit.walk import Broken, Walk
 from cometkms.core.interface import AuditLines
 from cometkms.durable import Disk, make_directory
-from cometkms.errors import InvariantError, StateError, said
+from cometkms.errors import InvariantError, said
 from cometkms.limits import AUDIT_BATCH, AUDIT_FILE_MAX_BYTES, AUDIT_LINE_MAX_BYTES, AUDIT_READ_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, Outcome
 from cometkms.wire.decisions import Noted, decode
 
-#: What no waiting mends: the operator's to put right. A disk that is full, or fails, may work
-#: later.
-_FINAL: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR}
-)
 _CHUNK_BYTES: Final = 1 << 20
 _AWAY: Final = "the audit process was away"
 _NO_ROOM: Final = "the audit process did not take them in time"
@@ -123,27 +117,19 @@ class AuditLog:
     # --- opening ---
 
     def open(self) -> None:
-        """Find the end, and say that a writer is there. Raises: StateError for what only the
-        operator can mend; OSError."""
-        try:
-            make_directory(self.directory)
-            paths = files_in(self.directory)
-            if paths and paths[-1].stat().st_size == 0:  # made and not written to
-                paths.pop().unlink()
-            self._full = [(path, path.stat().st_size) for path in paths[:-1]]
-            if paths:
-                self._resume(paths)
-            else:
-                self._begin_file("opened")
-            self.opened = True
-            self.flush()
-        except OSError as error:
-            if error.errno not in _FINAL:
-                raise
-            raise StateError(
-                f"{error.filename or self.directory}: {said(error)}: the audit log cannot be written",
-                cure="give this user the directory and its files, or set audit_max_mib = 0 for no audit log",
-            ) from error
+        """Find the end, and say that a writer is there. Raises: OSError; it may be tried again,
+        when a disk has room or the operator has put right what is in the way."""
+        make_directory(self.directory)
+        paths = files_in(self.directory)
+        if paths and paths[-1].stat().st_size == 0:  # made and not written to
+            paths.pop().unlink()
+        self._full = [(path, path.stat().st_size) for path in paths[:-1]]
+        if paths:
+            self._resume(paths)
+        else:
+            self._begin_file("opened")
+        self.opened = True
+        self.flush()
 
     def _resume(self, paths: Sequence[Path]) -> None:
         """Go on behind the last whole line; of a half one behind it, say what it is."""
@@ -300,6 +286,11 @@ class AuditLog:
         self._cheap_bytes += len(line) if what in _CHEAP_WORDS else 0
 
     # --- the disk ---
+
+    def look(self) -> None:
+        """Whether what is written comes where it is looked for. Raises: OSError where the file is
+        gone from its directory, or another stands in its place."""
+        self._appender.look()
 
     def flush(self) -> None:
         """Write what is pending. Raises: OSError; what was not written stays pending."""

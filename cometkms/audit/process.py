@@ -6,6 +6,7 @@ cannot hold is lost, and the log says how many.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
@@ -23,15 +24,18 @@ from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.core.interface import Queue
 from cometkms.durable import hand_over, make_directory
-from cometkms.errors import InTheWayError, StateError, WordedError, cure_of_file, said
+from cometkms.errors import WordedError, cure_of_file, said
+from cometkms.hardening.account import AUDIT_NAME
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, MeasureReport, Mode, tell
 from cometkms.hardening.scheduling import Turn, take_turn
 from cometkms.hardening.user import Whom
 from cometkms.ipc.child import ChildContext, run_loop
 from cometkms.limits import (
+    AUDIT_ANEW_S,
     AUDIT_BUSY_S,
     AUDIT_IDLE_S,
+    AUDIT_LOOK_S,
     AUDIT_RETRY_S,
     AUDIT_SYNC_S,
     AUDIT_UID,
@@ -42,6 +46,8 @@ from cometkms.log import Log
 
 #: Imported when they are first needed.
 LATE: Final[tuple[str, ...]] = ("concurrent.futures.thread",)
+_CURE: Final = "make room, or mend the disk"
+_GONE_CURE: Final = "put it back as it was; where it is lost, restart the node: it begins a new audit log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,20 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     start."""
     settings = parts.settings
     log = parts.log.bind(immediate=False, module="audit")
-    directory = _enter(directory_of(settings.home, settings.id))
+    where = directory_of(settings.home, settings.id)
+    away = _enter(where)
     turn = take_turn("audit", Mode(settings.hardening), Turn.LATER)
-    measures = (*_shut(settings, directory), turn)
+    measures = (*_shut(settings, where, away), turn)
     tell(log, measures)
+    reports = [one.document() for one in measures]
+    if away is not None:
+        outside = _Outside(
+            parts.board, log, AuditSection(error=f"{_path(where, away)}: {said(away)}", hardening=reports)
+        )
+        outside.tell(away)
+        return run_loop(context, lambda stop: outside.run(context, stop), log, CALM_BEAT_S)
     audit = AuditLog(
-        directory,
+        Path(),  # where it is now: by its whole name it may be out of this user's reach
         node=settings.id,
         version=__version__,
         chains=[chain.id for chain in settings.chains],
@@ -73,53 +87,80 @@ def run(context: ChildContext, parts: AuditParts) -> int:
     )
 
     async def main(stop: asyncio.Event) -> None:
-        writer = _Writer(parts, audit, log, [one.document() for one in measures])
+        writer = _Writer(parts, audit, log, reports)
         writer.open()
         await writer.run(context, stop)
 
     return run_loop(context, main, log, CALM_BEAT_S)
 
 
-def _enter(directory: Path) -> Path:
-    """Where it works, by a name that leads there as another user, too: from inside. As it is while
-    a full disk lets none be made.
-
-    Raises: StateError where something else stands in its place.
+def _enter(directory: Path) -> OSError | None:
+    """Go where it works, by a name that leads there as another user, too: from inside. What is in
+    the way: a full disk, other permissions, a file in the directory's place.
     """
     try:
         make_directory(directory)
         os.chdir(directory)
-    except InTheWayError as error:
-        raise StateError(
-            f"{error.filename}: {said(error)}: the audit log cannot be written",
-            cure=f"{cure_of_file(error, '')}; or set audit_max_mib = 0 for no audit log",
-        ) from error
-    except OSError:
-        return directory
-    return Path()
+    except OSError as error:
+        return error
+    return None
 
 
-def _shut(settings: Settings, directory: Path) -> tuple[Measure, ...]:
-    """Leave this process nothing but its own directory. Raises: HardeningError."""
+def _shut(settings: Settings, directory: Path, away: OSError | None) -> tuple[Measure, ...]:
+    """Leave this process nothing but its own directory, where it is inside. Raises: HardeningError."""
 
     def hand(uid: int, gid: int) -> None:
-        if directory != Path():
-            raise WordedError(errno.EPERM, "its directory cannot be made yet")
+        if away is not None:
+            return
         try:
-            hand_over(directory, uid, gid)
+            hand_over(Path(), uid, gid)
         except OSError as error:
             if error.filename is not None:
-                error.filename = str(directory_of(settings.home, settings.id) / os.fsdecode(error.filename))
+                error.filename = str(directory / os.fsdecode(error.filename))
             raise
 
     keeps = Keeps(
-        Whom("cmkms-audit", AUDIT_UID, hand=hand),
-        work=(directory_of(settings.home, settings.id) if directory == Path() else directory.parent,),
+        Whom(AUDIT_NAME, AUDIT_UID, hand=hand),
+        work=(directory,) if away is None else (),
         shut=tuple(chain.key_file for chain in settings.chains),
         apart=settings.secret_files,
         late=LATE,
     )
     return shut_child("audit", Mode(settings.hardening), os.getppid(), keeps)
+
+
+def _path(directory: Path, error: OSError, otherwise: str = "") -> Path:
+    """The whole path of what an error is about: this process works by names from inside."""
+    return directory / os.fsdecode(error.filename if isinstance(error.filename, str | bytes) else otherwise)
+
+
+def _tell_failure(log: Log, words: str, error: OSError) -> None:
+    """What is wrong, and what helps."""
+    cure = "give the node's user the directory and its files" if isinstance(error, PermissionError) else _CURE
+    cure = _GONE_CURE if error.errno == errno.ENOENT else cure_of_file(error, cure)
+    log.error("the audit log is not written", why=words, cure=f"{cure}; signing goes on")
+
+
+class _Outside:
+    """What there is to do without a directory: say so, and start anew, as who may enter one. The
+    queue holds meanwhile what it can."""
+
+    def __init__(self, board: Section[AuditSection], log: Log, section: AuditSection) -> None:
+        self._board, self._log, self._section = board, log, section
+
+    def tell(self, error: OSError) -> None:
+        """Once in each life."""
+        _tell_failure(self._log, self._section["error"], error)
+
+    async def run(self, context: ChildContext, stop: asyncio.Event) -> None:
+        """Wait until it is stopped; after a while ask for that."""
+        self._board.publish(self._section)
+        context.ready()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), AUDIT_ANEW_S)
+            return
+        context.ask_anew()
+        await stop.wait()
 
 
 class _Writer:
@@ -128,24 +169,28 @@ class _Writer:
 
     def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[MeasureReport]) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
+        self._where = directory_of(parts.settings.home, parts.settings.id)
+        self._inside = Path.cwd()
         self._waiting: list[bytes] = []
         self._woken = asyncio.Event()
         self._paused = False  # the queue is not emptied: too many wait for the disk
         self._error = ""
         self._dropped = 0
         self._synced_at = 0.0
+        self._looked_at = time.monotonic()
         self._published_at = 0.0
         self._hardening = hardening
 
     def open(self) -> None:
-        """Raises: StateError. A disk that fails is tried again later."""
+        """What fails is told, and tried again later: nothing about the audit log ends a node."""
         try:
             self._audit.open()
         except OSError as error:
-            self._tell(said(error))
+            self._tell(error)
         if self._audit.changed:
             self._log.error(
                 "the audit log was changed",
+                directory=str(self._where),
                 why=self._audit.changed,
                 cure="keep a copy and run cmkms audit verify; a new file was begun",
             )
@@ -213,7 +258,8 @@ class _Writer:
     def _has_work(self) -> bool:
         """Whether the thread has something to do without a batch."""
         audit = self._audit
-        due = audit.unsynced and time.monotonic() - self._synced_at >= AUDIT_SYNC_S
+        now = time.monotonic()
+        due = (audit.unsynced and now - self._synced_at >= AUDIT_SYNC_S) or now - self._looked_at >= AUDIT_LOOK_S
         return bool(self._error) or not audit.opened or audit.behind or due
 
     def _resume(self) -> None:
@@ -223,41 +269,53 @@ class _Writer:
 
     # --- in the thread ---
 
-    def _write(self, batch: list[bytes]) -> str:
-        """What went wrong, in words."""
+    def _write(self, batch: list[bytes]) -> OSError | None:
+        """What went wrong."""
         try:
             if not self._audit.opened:
                 self._audit.open()
             self._audit.take(batch)
+            self._look()
             self._audit.flush()
             if time.monotonic() - self._synced_at >= AUDIT_SYNC_S:
                 self._audit.sync()
                 self._synced_at = time.monotonic()
-        except (OSError, StateError) as error:
-            return said(error)
-        return ""
+        except OSError as error:
+            return error
+        return None
 
-    def _finish(self, batch: list[bytes]) -> str:
+    def _finish(self, batch: list[bytes]) -> OSError | None:
         try:
             if not self._audit.opened:
                 self._audit.open()
             self._audit.take(batch)
+            self._look()
             self._audit.close()
-        except (OSError, StateError) as error:
-            return said(error)
-        return ""
+        except OSError as error:
+            return error
+        return None
+
+    def _look(self) -> None:
+        """A file that is gone from its directory, or with it, takes every line and keeps none: what
+        is to be written stays here. Raises: OSError.
+        """
+        self._looked_at = time.monotonic()
+        self._audit.look()
+        # the kernel's own name of the directory; shut in there, this process sees no other way
+        if (now := Path.cwd()) != self._inside:
+            raise WordedError(errno.ENOENT, f"its directory was moved to {now}", str(self._audit.path or ""))
 
     # --- telling ---
 
-    def _tell(self, error: str) -> None:
+    def _tell(self, error: OSError | None) -> None:
         """Say it once an episode."""
-        if error and not self._error:
-            self._log.error(
-                "the audit log is not written", why=error, cure="make room, or mend the disk; signing goes on"
-            )
-        elif self._error and not error:
+        path = str(self._audit.path or "")
+        words = f"{_path(self._where, error, path)}: {said(error)}" if error is not None else ""
+        if error is not None and not self._error:
+            _tell_failure(self._log, words, error)
+        elif self._error and error is None:
             self._log.info("the audit log is written again", dropped=self._audit.dropped)
-        self._error = error
+        self._error = words
         if self._audit.dropped > self._dropped:
             missing = self._audit.dropped - self._dropped
             self._log.error("decisions are missing in the audit log", count=missing, dropped=self._audit.dropped)

@@ -5,7 +5,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import click
 
@@ -14,7 +14,7 @@ from cometkms.audit.lines import DECISIONS, NO_HASH, OF_BYTES, Line
 from cometkms.cli.options import CommandGroup, home_option, load_home, one_of
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
-from cometkms.errors import said
+from cometkms.errors import OTHER_USER_CURE, OperatorError, cure_of_file, said
 
 _TAIL_MAX: Final = 100_000
 _EXPECTED = re.compile(r"(\d{1,20}):([0-9a-f]{64})\Z")
@@ -24,6 +24,17 @@ Exit codes of verify:
   0  every line follows from the line before it
   1  something does not: it says the file, the line, and what
   2  wrong usage, or there is no log to read"""
+
+_NONE_CURE: Final = (
+    "the --home, --id or --dir of a node that writes one; it is kept unless audit_max_mib = 0. Where it was there and "
+    "is gone, docs/RUNBOOK.md, audit_failing"
+)
+
+
+class _NoLogError(OperatorError):
+    """There is no log to read: told apart from one that is not whole, which ends with 1."""
+
+    exit_code: ClassVar[int] = 2
 
 
 def _directory_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,7 +88,7 @@ def verify_command(
     try:
         report = verify(found, wanted)
     except OSError as error:
-        raise click.UsageError(f"{error.filename or found} cannot be read: {said(error)}") from error
+        raise _unread(error, found) from error
     if as_json:
         show_json(_document(report))
     else:
@@ -134,10 +145,16 @@ def _chosen(directory: Path | None, node_id: str | None) -> Path:
     try:
         if files_in(directory):
             return directory
-        raise click.UsageError(f"{directory} holds no file of an audit log")
+        raise _NoLogError(f"{directory} holds no file of an audit log", cure=_NONE_CURE)
+    except FileNotFoundError as error:
+        raise _NoLogError(f"{directory}: {said(error)}; there is no audit log", cure=_NONE_CURE) from error
     except OSError as error:
-        known = "; there is no audit log" if isinstance(error, FileNotFoundError) else ""
-        raise click.UsageError(f"{directory}: {said(error)}{known}") from error
+        raise _unread(error, directory) from error
+
+
+def _unread(error: OSError, directory: Path) -> "_NoLogError":
+    cure = cure_of_file(error, OTHER_USER_CURE)
+    return _NoLogError(f"{error.filename or directory} cannot be read: {said(error)}", cure=cure)
 
 
 def _filter(height: int | None, chain: str | None, outcome: str | None) -> Callable[[Line], bool]:
@@ -153,14 +170,14 @@ def _filter(height: int | None, chain: str | None, outcome: str | None) -> Calla
 
 
 def _lines(directory: Path, height: int | None, wanted: Callable[[Line], bool]) -> Iterator[Line]:
-    """Raises: click.UsageError where they cannot be read."""
+    """Raises: OperatorError where they cannot be read."""
     # cheaper than to parse all of them
     needle = b"" if height is None else b'"height":%d,' % height
     try:
         for path in files_in(directory):
             yield from filter(wanted, lines_of(path, lambda text: needle in text))
     except OSError as error:
-        raise click.UsageError(f"{error.filename or directory} cannot be read: {said(error)}") from error
+        raise _unread(error, directory) from error
 
 
 def _row(line: Line) -> str:

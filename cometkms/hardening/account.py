@@ -23,11 +23,12 @@ from cometkms.limits import SIGNER_UID
 
 DEFAULT_ACCOUNT: Final = "cmkms-signer"
 STATE_NAME: Final = "cmkms-state"
+AUDIT_NAME: Final = "cmkms-audit"
 _NAMES: Final = (
     DEFAULT_ACCOUNT,
     STATE_NAME,
     "cmkms-api",
-    "cmkms-audit",
+    AUDIT_NAME,
     "cmkms-dialer",
     "cmkms-webhook",
     "cmkms-caller",

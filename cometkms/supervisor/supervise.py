@@ -335,7 +335,7 @@ class Supervisor:
         go on meanwhile."""
         child.asks_anew = False
         if child.state is ChildState.RUNNING:
-            self.log.info("child starts anew", child=child.name, pid=child.pid, why="for the reloaded settings")
+            self.log.info("child starts anew", child=child.name, pid=child.pid, why="it asked for it")
             child.ask_to_stop()
 
     # --- stopping ---

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -189,7 +190,9 @@ def test_a_full_disk_stops_no_signature_and_loses_no_line(
     faults.arm()
     validator.must_sign(PRECOMMIT, 2)
     until("the disk is full", lambda: faults.injected)
-    words = "the audit log is not written: no space left on device; signing goes on"
+    words = (
+        f"the audit log is not written: {directory(node)}/000000000001.jsonl: no space left on device; signing goes on"
+    )
     until("the status says it", lambda: words in node.status()["warnings"])
     until("it is well all the same", node.healthy)
     for height in range(3, 20):
@@ -204,20 +207,58 @@ def test_a_full_disk_stops_no_signature_and_loses_no_line(
     assert verify(directory(node)).whole
 
 
-def test_a_directory_that_cannot_be_used_is_the_operators_and_no_audit_log_is_a_setting(
+def audit_failing(node: Node) -> str:
+    """What the alert says, while it is raised."""
+    status: dict[str, Any] = node.status()
+    return next((one["what"] for one in status["alerts"] if one["name"] == "audit_failing"), "")
+
+
+def test_a_directory_that_cannot_be_used_keeps_no_node_from_signing_and_no_audit_log_is_a_setting(
     make_node: Callable[..., Node], make_validator: Callable[..., Validator]
 ) -> None:
     address = free_tcp()
     validator, node = make_validator(address), make_node(address)
     directory(node).parent.mkdir(parents=True)
     directory(node).write_text("")
-    done = cmkms("start", "--home", str(node.home), "--http-addr", f"127.0.0.1:{node.http_port}")
-    assert done.returncode == 5, done.stderr
-    assert "audit_max_mib = 0" in done.stderr
-    node.start("--audit-max-mib", "0")
+    node.start()
     validator.connect()
     validator.must_sign(PRECOMMIT, 1)
+    until("the alert names it", lambda: str(directory(node)) in audit_failing(node))
+    assert "signing goes on" in node.log()
+    directory(node).unlink()
+    until("it is written", lambda: not node.status()["audit"]["error"])
+    until("what was decided meanwhile, too", lambda: what(node).count("signed") == 1)
+    assert node.stop() == 0
+    node.start("--audit-max-mib", "0")
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 2)
     status: dict[str, Any] = node.status()
     assert "audit" not in status
     assert [child["name"] for child in status["children"]] == ["state", "signer", "api"]
+    assert node.stop() == 0
+
+
+def test_a_directory_that_is_gone_while_the_node_runs_is_told_and_what_was_not_written_comes_when_it_is_back(
+    make_node: Callable[..., Node], make_validator: Callable[..., Validator]
+) -> None:
+    address = free_tcp()
+    validator, node = make_validator(address), make_node(address)
+    node.start()
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 1)
+    until("it is written", lambda: what(node).count("signed") == 1)
+    elsewhere = directory(node).with_name("elsewhere")
+    directory(node).rename(elsewhere)
+    until("nothing is asked, and it is told", lambda: f"its directory was moved to {elsewhere}" in audit_failing(node))
+    validator.must_sign(PRECOMMIT, 2)
+    elsewhere.rename(directory(node))
+    until("it goes on where it was", lambda: what(node).count("signed") == 2)
+    until("and says so", lambda: not audit_failing(node))
+    shutil.rmtree(directory(node))
+    until("its file is named", lambda: str(directory(node) / "000000000001.jsonl: ") in audit_failing(node))
+    assert "was removed, or moved away" in audit_failing(node)
+    validator.must_sign(PRECOMMIT, 3)
+    assert node.stop() == 0
+    node.start()
+    until("a new log is begun", lambda: what(node) == ["opened", "began"])
     assert node.stop() == 0

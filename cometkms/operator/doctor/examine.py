@@ -18,12 +18,12 @@ from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.errors import CometKMSError, cure_of_file, disk_failure, said
-from cometkms.hardening.account import STATE_NAME, choose_account
+from cometkms.hardening.account import AUDIT_NAME, STATE_NAME, choose_account
 from cometkms.hardening.measures import Mode
 from cometkms.keys.cluster import CLUSTER_KEY_NAME
 from cometkms.keys.identity import IDENTITY_NAME
 from cometkms.keys.passphrase import PassphraseSource
-from cometkms.limits import STATE_UID
+from cometkms.limits import AUDIT_UID, STATE_UID
 from cometkms.model import HRS, Row, Watermark
 from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor import chain as chain_checks
@@ -280,12 +280,15 @@ def _permissions(patient: Patient) -> list[Finding]:
 
 
 def _handing_over(patient: Patient) -> list[Finding]:
-    """What a start as root would stumble over where it gives the state process its files."""
+    """What a start as root would stumble over where it gives its processes their files."""
     settings = patient.settings
     if os.geteuid() != 0 or settings is None or settings.hardening == Mode.OFF:
         return []
-    account = choose_account("", STATE_NAME, STATE_UID)
-    return files.judge_handing_over(settings.home / "data" / settings.id, "state", account)
+    data = settings.home / "data" / settings.id
+    found = files.judge_handing_over(data, "state", choose_account("", STATE_NAME, STATE_UID))
+    if settings.audit_max_mib:
+        found += files.judge_handing_over(data / "audit", "audit", choose_account("", AUDIT_NAME, AUDIT_UID))
+    return found
 
 
 def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:

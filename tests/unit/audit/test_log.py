@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from cometkms.audit.files import files_in, lines_of, name_of, verify
 from cometkms.audit.lines import Line
-from cometkms.errors import StateError
 from cometkms.limits import AUDIT_UID, AUDIT_VALIDATOR_MAX_BYTES, RAW_UNIQUE_ID_MAX_BYTES
 from cometkms.model import BYTES_OUTCOMES, Decision, Kind, Outcome, Reason
 from cometkms.wire.decisions import BytesNote
@@ -473,10 +472,37 @@ def test_a_disk_that_fails_at_the_opening_is_tried_again(tmp_path: Path) -> None
     assert what(tmp_path) == ["opened", "began", "signed", "closed"]
 
 
-def test_what_the_operator_must_mend_is_told_with_the_cure(tmp_path: Path) -> None:
+def test_what_the_operator_must_mend_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "audit").write_text("")
-    with pytest.raises(StateError, match="audit_max_mib = 0"):
-        make(tmp_path / "audit").open()
+    log = make(tmp_path / "audit")
+    with pytest.raises(OSError, match="no directory"):
+        log.open()
+    (tmp_path / "audit").unlink()
+    log.open()
+    log.close()
+    assert what(tmp_path / "audit") == ["opened", "closed"]
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "removed with its directory"])
+def test_a_file_that_is_gone_from_its_name_is_told_before_it_is_written_to(how: str, tmp_path: Path) -> None:
+    directory, elsewhere = tmp_path / "audit", tmp_path / "elsewhere"
+    log = make(directory)
+    log.look()  # nothing is written to yet
+    log.open()
+    log.look()
+    path = directory / name_of(1)
+    path.unlink() if how == "removed" else path.rename(elsewhere)
+    if how == "replaced":
+        path.write_bytes(elsewhere.read_bytes())
+    if how == "removed with its directory":
+        directory.rmdir()
+    with pytest.raises(OSError, match="was removed, or moved away"):
+        log.look()
+    if how in ("moved", "replaced"):
+        elsewhere.rename(path)
+        log.look()
+        log.close()
+        assert what(directory) == ["opened", "closed"]
 
 
 def a_socket(path: Path) -> None:

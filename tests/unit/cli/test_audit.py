@@ -127,6 +127,7 @@ def test_bad_input_is_told_and_exits_with_2(
     assert (code, lines) == (2, [])
     assert words in stderr
     assert "Traceback" not in stderr
+    assert ("Usage:" in stderr) == ("no audit log" not in words and "no file" not in words)
 
 
 def test_a_filter_that_nothing_passes_says_so(home: Path) -> None:
@@ -141,9 +142,13 @@ def test_a_log_that_cannot_be_read_is_not_said_not_to_be_there(home: Path, monke
     def closed(_: Path) -> list[Path]:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    assert audit(home, "show", "--dir", str(home / "none"))[2].endswith("; there is no audit log\n")
+    assert (
+        audit(home, "show", "--dir", str(home / "none"))[2].partition("; cure: ")[0].endswith("; there is no audit log")
+    )
     monkeypatch.setattr("cometkms.cli.audit.files_in", closed)
-    assert audit(home, "show")[2].endswith("permission denied\n")
+    assert audit(home, "show")[2].endswith(
+        "cannot be read: permission denied; cure: run this as the node's user, to whom it must belong\n"
+    )
 
 
 def test_who_reads_no_more_is_no_log_that_cannot_be_read(home: Path) -> None:

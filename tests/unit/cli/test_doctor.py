@@ -22,10 +22,10 @@ from nacl.signing import SigningKey
 from cometkms.core import choose
 from cometkms.durable import hand_over
 from cometkms.errors import StateError, UnfitFileError
-from cometkms.hardening.account import STATE_NAME, choose_account
+from cometkms.hardening.account import AUDIT_NAME, STATE_NAME, Account, choose_account
 from cometkms.hardening.user import no_files
 from cometkms.keys.validator_key import load_public_key
-from cometkms.limits import BLOCK_BYTES, JUMP_HEIGHTS, STATE_UID
+from cometkms.limits import AUDIT_UID, BLOCK_BYTES, JUMP_HEIGHTS, STATE_UID
 from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp, Vote, Watermark
 from cometkms.operator.doctor import disk, examine, files
 from cometkms.rules.birth import NodeState
@@ -531,10 +531,20 @@ def test_a_store_that_can_be_read_behind_a_link_is_told_as_the_start_tells_it(ho
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its processes accounts of their own")
 @pytest.mark.parametrize(
-    "put", [lambda path: path.symlink_to("promises"), lambda path: path.hardlink_to(path.with_name("kept"))]
+    "put", [lambda path: path.symlink_to("kept"), lambda path: path.hardlink_to(path.with_name("kept"))]
 )
-def test_what_root_would_not_hand_over_is_told_as_the_start_tells_it(home: Home, put: Callable[[Path], None]) -> None:
-    path, account = home.store_path.with_name("promises.old-1"), choose_account("", STATE_NAME, STATE_UID)
+@pytest.mark.parametrize(
+    ("name", "process", "account"),
+    [
+        ("promises.old-1", "state", choose_account("", STATE_NAME, STATE_UID)),
+        ("audit/000000000001.jsonl", "audit", choose_account("", AUDIT_NAME, AUDIT_UID)),
+    ],
+)
+def test_what_root_would_not_hand_over_is_told_as_the_start_tells_it(
+    home: Home, put: Callable[[Path], None], name: str, process: str, account: Account
+) -> None:
+    path = home.store_path.parent / name
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     (path.with_name("kept")).write_bytes(b"x")
     path.with_name("kept").chmod(0o600)
     assert bad_of(doctor(home), "permissions") == []
@@ -542,7 +552,7 @@ def test_what_root_would_not_hand_over_is_told_as_the_start_tells_it(home: Home,
     found = bad_of(doctor(home), "permissions")
     with pytest.raises(UnfitFileError) as refused:
         hand_over(path.parent, account.uid, account.gid)
-    error = no_files("state", account, refused.value)
+    error = no_files(process, account, refused.value)
     assert [(one["level"], one["words"], one["cure"]) for one in found] == [("fail", error.what, error.cure)]
     edit_config("chain_id", 'hardening = "off"\nchain_id')(home)
     assert bad_of(doctor(home), "permissions") == [], "nobody gets an account of its own then"
