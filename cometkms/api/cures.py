@@ -12,8 +12,9 @@ _VERSION: Final = "what asks is of a version that this one does not know, or is 
 #: By a Reason's name: what to do when every request fails for it. {validator} and {chain} are put
 #: in.
 OF_REFUSALS: Final[dict[str, str]] = {
-    "wrong_chain": "compare `chain_id` in config.toml ({chain}) with the network of `curl -s http://VALIDATOR:26657/status`, and correct the wrong one: "
-    "here on every node, with a restart. Nothing was signed and nothing is lost: do not recover anything",
+    "wrong_chain": "compare `chain_id` in config.toml ({chain}; `id` in a [[chain]] table) with the network of "
+    "`curl -s http://VALIDATOR:26657/status`, and correct the wrong one: here on every "
+    "node, with a restart. Nothing was signed and nothing is lost: do not recover anything",
     "empty_chain": _VERSION,
     "missing_payload": _VERSION,
     "bad_type": _VERSION,

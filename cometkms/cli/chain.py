@@ -34,7 +34,7 @@ from cometkms.operator.doctor.blocks import read_head
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
-from cometkms.store.kept import kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import (
     ChainFiles,
@@ -307,9 +307,8 @@ def rename(
     if not yes:
         say("Nothing was changed; --yes does it.", err=as_json)
         return
-    table = f"the [[chain]] table of {chain.id} in " if "id" in to_set else ""
     say(
-        f"Then: set {_lines(to_set)} in {table}{settings.home / CONFIG_NAME}, do both on every node, and start them.",
+        f"Then: set {_in_config(settings, chain, new)}, do both on every node, and start them.",
         err=as_json,
     )
 
@@ -353,6 +352,13 @@ def _to_set(settings: Settings, chain: Chain, new: str) -> dict[str, str]:
     after = chain_folder(settings.home, new, several=len(settings.chains) > 1)
     paths = {name: getattr(chain, name) for name in _at_default(settings, chain)}
     return {"id": new} | {name: _in_home(settings, path) for name, path in paths.items() if path.parent != after}
+
+
+def _in_config(settings: Settings, chain: Chain, new: str) -> str:
+    """What _to_set() says, and where."""
+    to_set = _to_set(settings, chain, new)
+    table = f"the [[chain]] table of {chain.id} in " if "id" in to_set else ""
+    return f"{_lines(to_set)} in {table}{settings.home / CONFIG_NAME}"
 
 
 def _at_default(settings: Settings, chain: Chain) -> list[str]:
@@ -404,7 +410,7 @@ def _marks(
     if not has_store(path):
         raise StateError(
             f"{path} is missing, so nothing would keep what was signed under {old}. Nothing was changed",
-            cure=f"start the node once with chain_id {old}, which makes one or says what was lost; stop it, and do this again",
+            cure=f"start the node once with {_in_config(settings, chain, old)}, which makes one or says what was lost; stop it, and do this again",
         )
     store = PromiseStore.open(path) if write else PromiseStore.read(path)
     try:
@@ -420,7 +426,8 @@ def _marks(
                 raise StateError(
                     f"{path} knows {old} up to {_place(before)}, and {chain.state_file} shows {_place(in_file)}, without a signature that says for "
                     "which id. Nothing was changed",
-                    cure=f"where it was renamed already, set chain_id to {new}; else start the node once with chain_id {old}, stop it, and do this again",
+                    cure=f"where it was renamed already, set {_in_config(settings, chain, new)}; else start the node once with "
+                    f"{_in_config(settings, chain, old)}, stop it, and do this again",
                 )
             before = in_file
             if write:
@@ -428,11 +435,13 @@ def _marks(
         elif not (before.sign_bytes or in_file.sign_bytes or not_mistyped) and before.hrs > after.hrs:
             first, file = "", str(chain.state_file)
             if in_file.hrs < before.hrs:  # the store alone knows how much was burnt
-                first, file = f"chain_id {old}, `cmkms state export --out FILE`, then ", "FILE"
+                first, file = f"`cmkms state export --chain-id {old} --out FILE`, then ", "FILE"
+                if chain.id != old:
+                    first = f"{_in_config(settings, chain, old)}, {first}"
             raise StateError(
                 f"{path} has {old} burnt up to {_place(before)}, and nothing here shows that it was ever signed for: if {old} was a mistyped {new} by "
                 f"then, that height was meant for {new}, which would begin at {_place(after)}, below what it signed. Nothing was changed",
-                cure=f"if so, or in doubt, {first}chain_id = {json.dumps(new, ensure_ascii=False)} in config.toml and `cmkms state import {file}`, "
+                cure=f"if so, or in doubt, {first}{_in_config(settings, chain, new)} and `cmkms state import --chain-id {new} {file}`, "
                 f"which burns as much under {new}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
             )
         if write and burnt.hrs > HRS(0, 0, 0):
@@ -450,7 +459,14 @@ def _refuse_forgotten(
     can be set anywhere. Raises: StateError.
     """
     in_use = [one.state_file for one in settings.chains]
-    found = kept_marks(chain.state_file, new, choose.load().parse_sign_bytes, in_use)
+    try:
+        found = kept_marks(chain.state_file, new, choose.load().parse_sign_bytes, in_use)
+    except UnreadableKeptError as error:  # recover is for the id that is configured
+        raise StateError(
+            error.what,
+            cure=f"put it back as it was; where it is lost, move it away, read the head height of {new} from two nodes you trust, and the same "
+            f"command with --min-height HEIGHT and a height above it, which begins {new} there",
+        ) from error
     start = (
         ""
         if alone

@@ -22,7 +22,11 @@ from urllib.parse import quote
 from cometkms.errors import StateError, cure_of_file, os_words
 from cometkms.model import Watermark
 from cometkms.store import state_file
-from cometkms.store.state_file import OfAnotherChainError, Parse
+from cometkms.store.state_file import LostFileError, OfAnotherChainError, Parse
+
+
+class UnreadableKeptError(StateError):
+    """What was kept cannot be understood, so what it says is not known."""
 
 
 def name_to_keep(path: Path, chain_id: str) -> Path:
@@ -35,7 +39,7 @@ def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]
     """Everything that was kept of an id, also where one of several was moved away since.
 
     `in_use`: the state files of this home's chains, of which none was kept. Raises: StateError
-    where one cannot be read: what it says is not known.
+    where one cannot be read; UnreadableKeptError where it says nothing that can be understood.
     """
     kept = re.compile(re.escape(_stem(path, chain_id)) + r"@[0-9]+")
     older = re.compile(re.escape(_older_stem(path, chain_id)) + r"(-[0-9]+)?\.json")
@@ -44,12 +48,23 @@ def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]
     except OSError as error:
         cure = cure_of_file(error, "run this as the node's user")
         raise StateError(f"{path.parent} cannot be read: {os_words(error)}", cure=cure) from error
-    found = [(state_file.load(one, chain_id, parse), one) for one in beside if kept.fullmatch(one.name)]
+    found = [(_load(one, chain_id, parse), one) for one in beside if kept.fullmatch(one.name)]
     for one in beside:
         if older.fullmatch(one.name) and one not in in_use:
             with contextlib.suppress(OfAnotherChainError):
-                found.append((state_file.load(one, chain_id, parse), one))
+                found.append((_load(one, chain_id, parse), one))
     return found
+
+
+def _load(kept: Path, chain_id: str, parse: Parse) -> Watermark:
+    try:
+        return state_file.load(kept, chain_id, parse)
+    except LostFileError as error:
+        raise UnreadableKeptError(
+            f"{error.what}. A rename kept it of {chain_id}, and how far this home had signed for {chain_id} by then is not known without it",
+            cure=f"put it back as it was; where it is lost, move it away, read the head height of {chain_id} from two nodes you trust, and "
+            f"`cmkms recover --min-height HEIGHT` with a height above it (of several chains, {chain_id}=HEIGHT and one for each other)",
+        ) from error
 
 
 def _stem(path: Path, chain_id: str) -> str:

@@ -282,7 +282,7 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
     if left:
         stands = f"stands at {in_file.hrs}" if in_file.hrs > HRS(0, 0, 0) else "says that nothing was signed"
         what = f"{chain.state_path} {stands}, and does not say of which chain"
-        own = f"it is another chain, and that file its own: `cmkms state import {chain.state_path}`"
+        own = f"it is another chain, and that file its own: `cmkms state import --chain-id {chain.row.chain_id} {chain.state_path}`"
         # a lower file leaves the rest of what was burnt behind; the rename says what to do then
         if all(in_file.hrs >= mark.hrs for row, mark in held.items() if row.chain_id in left):
             own = f"{chain.row.chain_id} was meant when that place was burnt under another id, or {own}"
@@ -700,8 +700,8 @@ def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file
         f"{chain_id}: {what}: {why}. What this key has signed since is not known, so it does not sign",
         cure=f"an old copy: the {files.store_path.parent} that this node ran with last; where that is gone, or another signer has the key: stop that one for "
         "good, read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it. Only where "
-        f"another signer wrote that very file, and is off for good, `cmkms state import {path}` is enough; after a `cmkms chain reset` that was "
-        "cut short, that again",
+        f"another signer wrote that very file, and is off for good, `cmkms state import --chain-id {chain_id} {path}` is enough; after a "
+        "`cmkms chain reset` that was cut short, that again",
     )
 
 

@@ -67,10 +67,9 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
     except _OtherChainError as error:
         raise OfAnotherChainError(
             f"{path} is of the chain {error.there!r}, and {chain_id!r} is configured as chain_id",
-            cure=f"if that is mistyped, put "
-            f"chain_id = {json.dumps(error.there)} into "
-            "config.toml (or --chain-id) and start again: nothing is lost, and nothing is to be recovered. If this key is to sign for "
-            f"another chain from now on, `cmkms chain rename --from {error.there} --to {chain_id}` (docs/RUNBOOK.md, Another chain id)",
+            cure=f"if that is mistyped, {id_in_config(error.there)}, and start again: nothing is lost, and nothing is to be recovered. "
+            f"If this key is to sign for another chain from now on, `cmkms chain rename --from {error.there} --to {chain_id}` (docs/RUNBOOK.md, "
+            "Another chain id)",
         ) from error
     except ValueError as error:
         raise LostFileError(
@@ -78,6 +77,12 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             cure="restore it from the signer that used the key before; if it is "
             "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head",
         ) from error
+
+
+def id_in_config(chain_id: str) -> str:
+    """What config.toml is to say for a chain to have this id, whichever form of it the home has."""
+    word = json.dumps(chain_id, ensure_ascii=False)
+    return f"chain_id = {word} in config.toml (with [[chain]] tables: id = {word} in this chain's, its key_file and state_file as they are)"
 
 
 def decode(data: bytes, chain_id: str, parse_sign_bytes: Parse) -> Watermark:

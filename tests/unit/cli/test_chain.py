@@ -108,8 +108,10 @@ def test_what_was_reset_and_renamed_is_json_for_who_asks_for_it(home: Path) -> N
         assert Path(found["kept"]).exists() is changed
 
 
-def signed_by(home: Path, height: int, chain: str = "testnet-1") -> Watermark:
-    key = json.loads((home / "priv" / "priv_validator_key.json").read_text())["priv_key"]["value"]
+def signed_by(
+    home: Path, height: int, chain: str = "testnet-1", key_name: str = "priv_validator_key.json"
+) -> Watermark:
+    key = json.loads((home / "priv" / key_name).read_text())["priv_key"]["value"]
     data = sign_bytes(height, chain=chain)
     return Watermark(CORE.parse_sign_bytes(data).hrs, data, SigningKey(b64decode(key)[:32]).sign(data).signature)
 
@@ -131,7 +133,7 @@ def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(
     assert invoke(home, *there).exception is None
     before = state.read_text()
     said = refusal(invoke(home, *there), StateError)
-    assert "where it was renamed already, set chain_id to b" in said
+    assert f'where it was renamed already, set chain_id = "b" in {config}' in said
     assert state.read_text() == before
     assert {row.chain_id: mark.hrs.height for row, mark in readable_marks(home / "data" / "node0" / "promises")} == {
         "testnet-1": 100,
@@ -317,6 +319,27 @@ def test_who_puts_a_kept_state_file_in_its_place_by_hand_does_not_sign_above_it(
     assert stands(forgotten).height == 50
 
 
+def test_a_kept_state_file_that_cannot_be_understood_is_moved_away_and_a_height_burnt(forgotten: Path) -> None:
+    """A recovery alone is refused: what the file says would be undercut."""
+    state = forgotten / "priv" / "priv_validator_state.json"
+    kept = state.with_name(f"{state.name}.hub@1")
+    whole = kept.read_bytes()
+    kept.write_text("{")
+    said = refusal(invoke(forgotten, *BACK, "--min-height", "50", "--yes-height", "50", "--yes"), StateError)
+    assert "where it is lost, move it away, read the head height of hub" in said
+    assert "the same command with --min-height HEIGHT" in said
+    state.write_bytes(whole)
+    under(forgotten, "hub")
+    recover = ("recover", "--home", str(forgotten), "--min-height", "50", "--yes-height", "50")
+    done = cmkms(*recover)
+    assert done.returncode == 5
+    assert f"{kept} is not a validator's state file" in done.stderr
+    assert "where it is lost, move it away" in done.stderr
+    kept.unlink()
+    assert cmkms(*recover).returncode == 0
+    assert stands(forgotten).height == 50
+
+
 SEVERAL = {
     "default": "",
     "configured": 'key_file = "priv/one.key"\nstate_file = "priv/one.json"\n',
@@ -421,7 +444,7 @@ def test_a_burnt_state_file_of_another_chain_is_taken_on_the_operators_word(home
     store.write_header(replace(store.header, members=("node0",)))
     store.close()
     files = files_of(load_settings(home, Flags()))
-    with pytest.raises(StateError, match=f"that file its own: `cmkms state import {state}`"):
+    with pytest.raises(StateError, match=f"that file its own: `cmkms state import --chain-id b {state}`"):
         open_node(files, CORE)
     done = cmkms("state", "import", "--home", str(home), str(state))
     assert done.returncode == 0, done.stderr
@@ -512,7 +535,10 @@ def test_where_the_store_alone_knows_what_was_burnt_under_a_mistyped_id_it_is_as
     assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
     state.write_text(f'{{"height":"{height}","round":0,"step":0}}')
     said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "b", "--yes"), StateError)
-    assert '`cmkms state export --out FILE`, then chain_id = "b" in config.toml and `cmkms state import FILE`' in said
+    assert (
+        f'`cmkms state export --chain-id testnet-1 --out FILE`, then chain_id = "b" in {config} and '
+        "`cmkms state import --chain-id b FILE`"
+    ) in said
     out = str(home / "FILE")
     assert cmkms("state", "export", "--home", str(home), "--out", out).returncode == 0
     config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
@@ -523,6 +549,64 @@ def test_where_the_store_alone_knows_what_was_burnt_under_a_mistyped_id_it_is_as
     opened = open_node(files_of(load_settings(home, Flags())), CORE)
     assert opened.store.mark(opened.rows[0]).hrs.height == 90
     opened.store.close()
+
+
+IN_TABLE = re.compile(r"((?:\w+ = \"[^\"]*\"(?:, )?)+) in the \[\[chain\]\] table of (\S+) in ")
+COMMAND = re.compile(r"`cmkms ([^`]*)`")
+
+
+def follow(home: Path, cure: str) -> None:
+    """The first commands and the last lines for config.toml that a cure names, in a home with
+    [[chain]] tables; FILE is any file.
+    """
+    config = home / "config.toml"
+    commands = [one.replace("FILE", str(home / "FILE")).split() for one in COMMAND.findall(cure)]
+    for words in commands[:-1]:
+        done = cmkms(*words, "--home", str(home))
+        assert done.returncode == 0, done.stderr
+    (*_, (lines, table)) = IN_TABLE.findall(cure)
+    assert f'id = "{table}"\n' in config.read_text()
+    config.write_text(config.read_text().replace(f'id = "{table}"\n', lines.replace(", ", "\n") + "\n"))
+    done = cmkms(*commands[-1], "--home", str(home))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("height", [50, 20], ids=["the state file knows", "the store alone knows"])
+@pytest.mark.parametrize("places", ["default", "configured"])
+def test_with_tables_a_cure_says_what_to_set_in_the_chains_own_and_which_chain_a_command_means(
+    home: Path, places: str, height: int
+) -> None:
+    several(home, SEVERAL[places])
+    state = next(one.state_file for one in load_settings(home, Flags()).chains if one.id == "hub")
+    state_file.save(state, burnt_up_to(height))
+    rename = ("rename", "--from", "hub", "--to", "hub-2", "--yes")
+    said = refusal(invoke(home, *rename), StateError)
+    follow(home, said.partition("; cure: ")[2].partition("; only where")[0])
+    files = files_of(load_settings(home, Flags()))
+    opened = open_node(files, CORE)
+    at = {opened.store.rows[row].chain_id: opened.store.mark(row).hrs.height for row in opened.rows}
+    opened.store.close()
+    assert at == {"hub-2": 50, "zone": 70}
+
+
+def test_with_tables_a_state_file_of_another_chain_is_told_with_the_tables_id(home: Path) -> None:
+    several(home, SEVERAL["configured"])
+    config = home / "config.toml"
+    state_file.save(home / "priv" / "one.json", signed_by(home, 60, "hub", "one.key"))
+    config.write_text(config.read_text().replace('id = "hub"', 'id = "hob"'))
+    with pytest.raises(StateError) as caught:
+        open_node(files_of(load_settings(home, Flags())), CORE)
+    (line,) = re.findall(r'with \[\[chain\]\] tables: (id = "[^"]*") in this chain\'s', caught.value.cure)
+    config.write_text(config.read_text().replace('id = "hob"', line))
+    open_node(files_of(load_settings(home, Flags())), CORE).store.close()
+    import_as_told = "`cmkms state import --chain-id hub-2 "
+    config.write_text(config.read_text().replace('id = "hub"', 'id = "hub-2"'))
+    state_file.save(home / "priv" / "one.json", burnt_up_to(80))
+    with pytest.raises(StateError) as caught:
+        open_node(files_of(load_settings(home, Flags())), CORE)
+    assert import_as_told in caught.value.cure
+    done = cmkms(*COMMAND.findall(caught.value.cure)[-1].split(), "--home", str(home))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("height", [90, 80], ids=["burnt where it signed", "burnt above"])
@@ -570,7 +654,7 @@ def test_a_member_whose_state_file_is_ahead_keeps_what_the_others_signed(home: P
 def test_a_home_without_a_store_is_renamed_after_a_start_that_makes_one(home: Path) -> None:
     said = refusal(invoke(home, "rename", "--from", "testnet-1", "--to", "testnet-2", "--yes"), StateError)
     assert "promises is missing, so nothing would keep what was signed under testnet-1. Nothing was changed" in said
-    assert "start the node once with chain_id testnet-1" in said
+    assert f'start the node once with chain_id = "testnet-1" in {home / "config.toml"}' in said
 
 
 def test_what_is_plausible_already_is_not_admitted(home: Path, node: FakeNode) -> None:

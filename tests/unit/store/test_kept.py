@@ -9,7 +9,7 @@ from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import HRS, Watermark
 from cometkms.store import state_file
-from cometkms.store.kept import kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
 from tests.unit.state.three import sign_bytes
 
 CORE = choose.load()
@@ -58,7 +58,9 @@ def test_what_older_versions_kept_is_read_for_every_id_that_it_may_be_of(tmp_pat
 @pytest.mark.parametrize("name", ["s.hub.json", "s.json.hub@1"])
 def test_a_kept_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{")
-    with pytest.raises(StateError, match="is not a validator's state file"):
+    with pytest.raises(UnreadableKeptError, match="is not a validator's state file") as caught:
         kept(tmp_path / "s.json", "hub")
+    assert "where it is lost, move it away, read the head height of hub" in caught.value.cure
+    assert "`cmkms recover --min-height HEIGHT` with a height above it" in caught.value.cure
     with pytest.raises(StateError, match="cannot be read"):
         kept(tmp_path / "none" / "s.json", "hub")
