@@ -16,6 +16,7 @@ from cometkms.address import NoiseAddress
 from cometkms.core import choose
 from cometkms.model import Dialect, Kind, Message
 from cometkms.net import noise
+from cometkms.signer.answers import Answers
 from cometkms.signer.link import ValidatorLink
 from cometkms.wire.identity import Identity
 from cometkms.wire.peer_id import peer_id
@@ -40,7 +41,7 @@ def make(ours: socket.socket) -> tuple[ValidatorLink, Log]:
     async def dial() -> socket.socket:
         return ours
 
-    log, chain = Log(), SimpleNamespace(chain_id="c", lane=lambda *_: None)
+    log, chain = Log(), SimpleNamespace(chain_id="c", lane=lambda *_: None, answers=Answers())
     link = ValidatorLink(
         name="v", number=0, dial=dial, target=NoiseAddress("127.0.0.1", 1, bytes(VALIDATOR.verify_key)), chain=cast("Any", chain),
         core=CORE, identity=OURS, settle=lambda: None, log=cast("Any", log),
