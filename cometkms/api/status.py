@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
 from cometkms import __version__
+from cometkms.board.dating import as_set_now
 from cometkms.board.sections import (
     AgentsReport,
     AlertReport,
@@ -104,6 +105,7 @@ class Status(TypedDict, total=False):
     promises_refused: dict[str, int]
     permit_us: Quantiles
     fast_path: dict[str, int]
+    now: float
     node: NodeStatus
     chains: list[ChainStatus]
     children: list[ChildStatus]
@@ -118,17 +120,20 @@ class Status(TypedDict, total=False):
     hardening: list[MeasureReport]
 
 
-def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], now: float) -> Status:
+def compose_status(
+    sections: Sections, beat_ages_s: Mapping[str, float | None], now: float, monotonic: float | None = None
+) -> Status:
     """The whole of GET /status.
 
-    now: UNIX seconds. A process that is away, or hangs, leaves its part empty: what it wrote is no
-    longer so. The Go fields then say "not the leader", because without the state process nothing
-    can be signed here.
+    now: UNIX seconds; `monotonic`: the same moment by the clock that nobody sets, where the times
+    are to be moved with a wall clock that somebody did set. A process that is away, or hangs,
+    leaves its part empty: what it wrote is no longer so. The Go fields then say "not the leader",
+    because without the state process nothing can be signed here.
     """
-    sections = _of_the_living(sections, beat_ages_s)
+    situation, trouble = situation_of(sections, beat_ages_s, now), find_trouble(sections, beat_ages_s, now)
+    sections = _of_the_living(as_set_now(sections, now, monotonic), beat_ages_s)
     state = sections["state"] or StateSection()
     signer = sections["signer"] or SignerSection()
-    trouble = find_trouble(sections, beat_ages_s, now)
     chains = _chains(state.get("rows", []), signer.get("chains", []))
     status: Status = {"is_leader": state.get("is_leader", False)}
     if leader_addr := state.get("leader_addr", ""):
@@ -139,9 +144,10 @@ def compose_status(sections: Sections, beat_ages_s: Mapping[str, float | None], 
         status["last_sign_state"] = last
     status["healthy"] = not trouble
     status["trouble"] = trouble
-    status["situation"] = situation_of(sections, beat_ages_s, now).document()
+    status["situation"] = situation.document()
     if sections["state"] is not None:
         _put_state(status, state)
+    status["now"] = round(now, 3)
     status["node"] = _node(sections, now)
     status["chains"] = chains
     status["children"] = _children(sections, beat_ages_s, now)

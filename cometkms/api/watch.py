@@ -72,7 +72,7 @@ class Watch:
         return status
 
     def _compose(self) -> Status:
-        status = compose_status(self._board.sections(), self._board.beat_ages_s(), self._wall_clock())
+        status = compose_status(self._board.sections(), self._board.beat_ages_s(), self._wall_clock(), self._clock())
         status["alerts"] = self.alerts()
         return status
 

@@ -87,6 +87,7 @@ class RowReport(TypedDict, total=False):
     watermark: WatermarkReport
     last_sign_state: LastSignState | None
     signed_at: float | None
+    signed_at_mono: float | None
 
 
 class StrictWaitReport(TypedDict):
@@ -225,7 +226,9 @@ class MemberReport(_Named, total=False):
     state: str | None
     seq: int | None
     since: float | None
+    since_mono: float
     last_contact: float | None
+    last_contact_mono: float
     rtt_us: float | None
     clock_ahead_ms: float | None
     marks: list[MarkReport]
@@ -314,6 +317,7 @@ class ValidatorReport(ServedReport, total=False):
     addr: str
     state: str
     since: float
+    since_mono: float
     dialect: str | None
     line: str | None
     remote_identity: str
@@ -364,6 +368,7 @@ class ChainReport(TypedDict, total=False):
     votes: dict[str, VoteReport]
     missed: dict[str, int]
     last_signed_at: float | None
+    last_signed_at_mono: float | None
     refusals: list[RefusalReport]
 
 
@@ -455,6 +460,7 @@ class ChildReport(TypedDict, total=False):
     pid: int
     state: str
     started_at: float
+    started_at_mono: float
     restarts: int
     last_exit: str | None
 
@@ -483,6 +489,7 @@ class SupervisorSection(TypedDict, total=False):
     pid: int
     home: str
     started_at: float
+    started_at_mono: float
     children: list[ChildReport]
     use: dict[str, UseReport]
     hardening: list[MeasureReport]

@@ -223,7 +223,7 @@ def screen(told: Sequence[Told], now: float) -> list[str]:
     lines = [f"{clock(now)[:8]} UTC   {headline}{seen}", ""]
     lines += _columns(_NODES, [_node_row(one, known) for one in told])
     lines += ["", *_columns(_CHAINS, _chain_rows(known, now))]
-    alerts = [f"{one.id}  {alert}" for one in known for alert in _alerts(one, now)]
+    alerts = [f"{one.id}  {alert}" for one in known for alert in _alerts(one, _clock_of(one, now))]
     lines += ["", *(alerts or ["No alerts."])]
     return [*lines, "", *_events(known)]
 
@@ -242,6 +242,13 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         shown.append("  ".join(padded if len(row) == len(head) else [padded[0], row[1]]).rstrip())
     return shown
+
+
+def _clock_of(one: Told, now: float) -> float:
+    """Return the time by that node's clock, whose times are shown: it may differ from this
+    machine's. One of an older version does not say it."""
+    there = (one.status or {}).get("now")
+    return float(there) if isinstance(there, int | float) else now
 
 
 def _node_row(one: Told, known: Sequence[Told]) -> tuple[str, ...]:
@@ -297,7 +304,7 @@ def _chain_rows(known: Sequence[Told], now: float) -> list[tuple[str, ...]]:
         for one in known:
             chain = next((c for c in (one.status or {}).get("chains") or [] if c.get("chain_id") == name), None)
             if chain is not None:
-                rows.append((name, one.id, *_chain_cells(chain, now)))
+                rows.append((name, one.id, *_chain_cells(chain, _clock_of(one, now))))
     return rows
 
 

@@ -145,7 +145,7 @@ class AgentLink:
         `numbers`: of each chain the path's name for this agent; `settle`: as of a ValidatorLink."""
         self.name = f"agent:{agent}"
         self.key = admitted.key
-        self.since = time.time()
+        self.since, self.since_mono = time.time(), time.monotonic()
         self.about: dict[str, str] = {}  # what it says of itself
         self.requests = 0
         self.served_without_lead = 0
@@ -393,8 +393,8 @@ class AgentPort:
         self._connects: dict[bytes, int] = {}
         self._whys: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
-        self._left_at: dict[bytes, float] = {}  # loop time
-        self._began_at = time.time()
+        self._left_at: dict[bytes, float] = {}  # monotonic
+        self._began_at, self._began_mono = time.time(), time.monotonic()
         self._leads, self._leader = False, ""
 
     def start(self) -> None:
@@ -447,6 +447,7 @@ class AgentPort:
                     addr=f"agent:{name}",
                     state=LinkState.CONNECTED if link is not None else LinkState.WAITING,
                     since=link.since if link is not None else self._away_since.get(key, self._began_at),
+                    since_mono=link.since_mono if link is not None else self._left_at.get(key, self._began_mono),
                     dialect=None,
                     line=None,
                     remote_identity=key.hex(),
@@ -464,7 +465,7 @@ class AgentPort:
         """Return for how long that agent has not been connected; 0: it is."""
         if key in self._links:
             return 0.0
-        return asyncio.get_running_loop().time() - self._left_at.get(key, -math.inf)
+        return time.monotonic() - self._left_at.get(key, -math.inf)
 
     def document(self) -> AgentsReport:
         """What the door counted, and what each agent that is connected says of itself."""
@@ -531,7 +532,7 @@ class AgentPort:
         if self._links.get(link.key) is link:
             del self._links[link.key]
             self._whys[link.key], self._away_since[link.key] = why, time.time()
-            self._left_at[link.key] = asyncio.get_running_loop().time()
+            self._left_at[link.key] = time.monotonic()
         self._log.info("agent not connected", agent=link.name, why=why)
 
 

@@ -211,7 +211,8 @@ class ChainSigner:
         self.latency = Histogram()
         self.tally = Tally()
         self.answers = Answers()
-        self.last_signed_at: float | None = None  # unix time
+        self.last_signed_at: float | None = None  # unix time …
+        self.last_signed_ns = 0  # … and the same moment by the monotonic clock
         # whether this node has the lease: bytes that are no vote are signed then only
         self.leads = False
         self._core = core
@@ -506,7 +507,7 @@ class ChainSigner:
         asked.requester.deliver(frame, refused=False)
         self._unreported = Signed(self.chain, request.hrs, sign_bytes, signature)
         self.report()
-        self._count_signed(asked.requester, request.hrs, time.time())
+        self._count_signed(asked.requester, request.hrs, self._clock_ns())
         took_ns = self._clock_ns() - asked.started_ns
         self.latency.add(took_ns)
         self._say("signed", request.hrs, request.block_hash, asked.requester, took_ns)
@@ -542,14 +543,16 @@ class ChainSigner:
     def on_signature(self, made: Signature) -> None:
         """The path signed and answered, a moment ago."""
         asker = self._askers[made.link]
-        self._count_signed(asker, made.hrs, time.time() - (self._clock_ns() - made.at_ns) / 1e9)
+        self._count_signed(asker, made.hrs, made.at_ns)
         self.latency.add(made.took_ns)
         self._say("signed", made.hrs, made.block_hash, asker, made.took_ns)
 
-    def _count_signed(self, asker: Requester, hrs: HRS, at: float) -> None:
+    def _count_signed(self, asker: Requester, hrs: HRS, at_ns: int) -> None:
+        """`at_ns`: monotonic."""
+        at = time.time() - (self._clock_ns() - at_ns) / 1e9
         self.counters.signed += 1
         self.answers.on_signed(asker.name, at)
-        self.last_signed_at = at
+        self.last_signed_at, self.last_signed_ns = at, at_ns
         self.tally.on_signed(hrs, at)
 
     def note(

@@ -68,7 +68,7 @@ class ValidatorLink:
         callback; `spin_ns`: how long to look for the next request before going to sleep."""
         self.name = name
         self.state = LinkState.STANDBY
-        self.since = time.time()
+        self.since, self.since_mono = time.time(), time.monotonic()
         self.dialect: Dialect | None = None
         self.remote_identity = b""
         self.requests = 0
@@ -114,6 +114,7 @@ class ValidatorLink:
             addr=self.name,
             state=self.state.value,
             since=self.since,
+            since_mono=self.since_mono,
             dialect=self.dialect.name.lower() if self.dialect is not None else None,
             line=self.line,
             remote_identity=self.remote_identity.hex(),
@@ -415,4 +416,4 @@ class ValidatorLink:
             elif self.state is LinkState.CONNECTED:
                 self._left_at = self._loop.time()
             self.state = state
-            self.since = time.time()
+            self.since, self.since_mono = time.time(), time.monotonic()

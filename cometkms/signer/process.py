@@ -524,5 +524,6 @@ class _Signer:
             latency_us=chain.latency.summary_us(),
             latency_hist=chain.latency.buckets_us(),
             last_signed_at=chain.last_signed_at,
+            last_signed_at_mono=chain.last_signed_ns / 1e9,
             refusals=list(chain.refusals)[-max(1, REFUSALS_SHOWN // len(self._chains)) :],
         )

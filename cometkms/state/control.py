@@ -6,9 +6,11 @@ untrusted all the same.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cometkms.board.dating import as_set_now
 from cometkms.board.sections import EventKind
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError, StoreFailure
@@ -64,7 +66,7 @@ class OperatorDesk:
         """
         match request.get("op"):
             case "peers":
-                return {"ok": True, **{key: value for key, value in self._report.document().items() if key != "events"}}
+                return {"ok": True, **{key: value for key, value in self._told().items() if key != "events"}}
             case "watch":
                 return {"ok": True, **self._watch(request.get("since"))}
             case "leader_transfer":
@@ -193,6 +195,12 @@ class OperatorDesk:
 
     def _nobody_leads(self) -> str:
         return f"nobody leads: {(self._node.why or 'a leader is being elected').removeprefix('nobody leads: ')}"
+
+    def _told(self) -> Mapping[str, Any]:
+        """What the status board has of this process, with its times as the clock is now."""
+        section = self._report.document()
+        board = as_set_now({"state": section, "signer": None, "supervisor": None}, time.time(), time.monotonic())
+        return board["state"] or section
 
     def _watch(self, untrusted_since: object) -> dict[str, Any]:
         """What a drill polls: who leads, who is there, and the signatures learned of since the

@@ -70,6 +70,11 @@ class StateEvents:
         signed = self._signed.get(row)
         return round(signed[0], 4) if signed is not None else None
 
+    def signed_at_mono(self, row: int) -> float | None:
+        """The same moment by the monotonic clock."""
+        signed = self._signed.get(row)
+        return signed[1] if signed is not None else None
+
     def see_states(self, me: str, states: Mapping[str, str | None]) -> None:
         """Compare every member's state with what it was."""
         for name, state in states.items():

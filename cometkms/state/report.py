@@ -172,6 +172,7 @@ class StateReport:
             watermark=_watermark_document(store.mark(row)),
             last_sign_state=_last_sign_state(self._files.signed(row)),
             signed_at=self._events.signed_at(row),
+            signed_at_mono=self._events.signed_at_mono(row),
         )
 
     def members(self, addresses: dict[str, str]) -> list[MemberReport]:

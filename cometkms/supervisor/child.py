@@ -207,6 +207,7 @@ class Child:
             pid=self.pid,
             state=self.state.value,
             started_at=self.started_at,
+            started_at_mono=self.forked_at,
             restarts=self.restarts,
             last_exit=self.last_exit,
         )

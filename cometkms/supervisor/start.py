@@ -100,6 +100,7 @@ def run(settings: Settings, log: Log, flags: Flags, typed: PassphraseSource | No
             "version": __version__,
             "home": str(settings.home),
             "started_at": time.time(),
+            "started_at_mono": time.monotonic(),
             "hardening": _own_measures(board, Mode(settings.hardening)),
         }
 

@@ -102,7 +102,9 @@ class _Peer:
     state: PeerState = PeerState.WAITING
     # unix time: connected, or not connected, since then, however often it is dialled; 0: never was
     since: float = 0.0
+    since_mono: float = 0.0
     last_contact: float = 0.0  # unix time
+    heard_at: float = 0.0  # … and the same moment by the monotonic clock
     rtt_us: float | None = None
     clock_ahead_ms: float | None = None  # its wall clock against ours, half a round trip uncertain
     connects: int = 0
@@ -118,8 +120,12 @@ class _Peer:
     def enter(self, state: PeerState) -> None:
         """Note when it was connected, and when no more."""
         if state != self.state and PeerState.CONNECTED in (state, self.state):
-            self.since = time.time()
+            self.since, self.since_mono = time.time(), time.monotonic()
         self.state = state
+
+    def hear(self, at: float) -> None:
+        """Note when it was last heard. `at`: monotonic."""
+        self.last_contact, self.heard_at = time.time() - (time.monotonic() - at), at
 
     def report(self) -> MemberReport:
         """Return what /status shows of it."""
@@ -130,7 +136,9 @@ class _Peer:
             connected=self.link is not None,
             connection=self.state,
             since=self.since,
+            since_mono=self.since_mono,
             last_contact=round(self.last_contact, 1),
+            last_contact_mono=self.heard_at,
             rtt_us=self.rtt_us,
             clock_ahead_ms=self.clock_ahead_ms,
             connects=self.connects,
@@ -410,7 +418,7 @@ class PeerNetwork:
         if peer.link is link:
             peer.link = None
             peer.enter(PeerState.WAITING)
-            peer.last_contact = time.time() - (time.monotonic() - link.heard_at)
+            peer.hear(link.heard_at)
             peer.last_error = why
             self._events.on_disconnected(link.peer, why, closed=closed)
         elif not link.established and peer.link is None:
@@ -425,7 +433,7 @@ class PeerNetwork:
         now = time.monotonic()
         for peer in self._peers.values():
             if (link := peer.link) is not None:
-                peer.last_contact = time.time() - (now - link.heard_at)
+                peer.hear(link.heard_at)
                 link.beat(now)
 
     def _fail(self, peer: _Peer, why: str) -> None:

@@ -84,6 +84,19 @@ def test_the_screen_has_every_node_the_chain_at_each_and_what_is_not_known() -> 
     ]
 
 
+def test_what_a_node_tells_is_counted_by_its_own_clock() -> None:
+    """A leader whose clock is an hour behind or ahead had signed an hour ago, or just now."""
+    for ahead_s in (-3600.0, 3600.0):
+        said = status(
+            now=NOW + ahead_s,
+            alerts=[{"name": "disk_slow", "since": NOW + ahead_s - 30, "what": "slow", "cure": "move it"}],
+        )
+        said["chains"][0]["signed_at"] = NOW + ahead_s - 1.5
+        shown = screen([Told("node0", said)], NOW)
+        assert any("12/0/2       1.5 s  7" in line for line in shown), shown
+        assert "node0  disk slow for 30.0 s: slow; cure: move it" in shown
+
+
 def test_a_follower_that_alone_answers_is_named_with_what_it_sees() -> None:
     told = [Told("node0", None, "no answer within 2 s"), Told("node1", status("node1", leads=False))]
     assert screen(told, NOW)[0] == "22:13:20 UTC   node0 leads and signs. (as node1 sees it)"

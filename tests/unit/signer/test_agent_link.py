@@ -5,6 +5,7 @@ what ends a link.
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -276,25 +277,21 @@ def test_who_is_struck_off_the_list_or_comes_anew_loses_the_older_link() -> None
     play(scene)
 
 
-def test_what_failed_for_an_agent_is_past_while_its_link_is_away() -> None:
+def test_what_failed_for_an_agent_is_past_while_its_link_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(port: AgentPort, door: Door, chain: Chain) -> None:
-        loop, seconds = asyncio.get_running_loop(), 0.0
-        clock = loop.time
-        loop.time = lambda: clock() + seconds  # type: ignore[method-assign]
-        try:
-            agent = Agent(port, door)
-            for at in (10.0, 11.0):
-                chain.answers.on_failed("agent:sentry-a", at, Reason.JUMP, "")
-            agent.socket.close()
-            while port.documents(chain)[0]["state"] == "connected":  # type: ignore[arg-type]
-                await asyncio.sleep(0)
-            assert port.documents(chain)[0]["failing"]["count"] == 2  # type: ignore[arg-type, index]
-            seconds = SIGNED_LATELY_S
-            assert port.documents(chain)[0]["failing"] is None  # type: ignore[arg-type]
-            Agent(port, door)
-            assert port.documents(chain)[0]["failing"] is None, "of before"  # type: ignore[arg-type]
-        finally:
-            loop.time = clock  # type: ignore[method-assign]
+        agent = Agent(port, door)
+        for at in (10.0, 11.0):
+            chain.answers.on_failed("agent:sentry-a", at, Reason.JUMP, "")
+        agent.socket.close()
+        while port.documents(chain)[0]["state"] == "connected":  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+        assert port.documents(chain)[0]["failing"]["count"] == 2  # type: ignore[arg-type, index]
+        left_at = time.monotonic()
+        monkeypatch.setattr("cometkms.signer.agent_link.time.monotonic", lambda: left_at + SIGNED_LATELY_S)
+        assert port.documents(chain)[0]["failing"] is None  # type: ignore[arg-type]
+        Agent(port, door)
+        assert port.documents(chain)[0]["failing"] is None, "of before"  # type: ignore[arg-type]
+        monkeypatch.undo()
 
     play(scene)
 

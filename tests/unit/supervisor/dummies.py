@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -177,7 +178,8 @@ def shows_the_board(context: ChildContext) -> int:
             told = {name: value for name, value in (document or {}).items() if name != "use"}
             if told and told != shown:
                 shown = told
-                log.info("board", document=json.dumps(told))
+                text = re.sub(r"(\.\d{3})\d+", r"\1", json.dumps(told, separators=(",", ":")))
+                log.info("board", document=text)
             await asyncio.sleep(0.01)
 
     return looping(context, main)

@@ -293,13 +293,14 @@ def test_the_board_tells_each_childs_state_pid_restarts_and_last_exit(start: Cal
 
     document = until("the board shows the new signer", told)
     assert (document["version"], document["pid"]) == ("1.2.3", dummies.pid)
-    kept = [{key: value for key, value in child.items() if key != "started_at"} for child in document["children"]]
+    kept = [{key: value for key, value in child.items() if "started" not in key} for child in document["children"]]
     assert kept == [
         {"name": "state", "pid": pids[0], "state": "running", "restarts": 0, "last_exit": None},
         {"name": "signer", "pid": replaced, "state": "running", "restarts": 1, "last_exit": "killed by SIGKILL"},
         {"name": "api", "pid": pids[2], "state": "running", "restarts": 0, "last_exit": None},
     ]
     assert all(0 < child["started_at"] <= time.time() for child in document["children"])
+    assert all(0 < child["started_at_mono"] <= time.monotonic() for child in document["children"])
     assert dummies.stop() == 0
 
 
