@@ -51,14 +51,16 @@ class FormatError(StateError):
         )
 
 
-def check_format(path: Path, document: Mapping[str, object], known: int) -> None:
+def check_format(path: Path, document: Mapping[str, object], *known: int) -> None:
     """Check the format of a JSON document of ours, which is 1 where it does not say.
+
+    `known`: those that are read, the newest one last.
 
     Raises: FormatError.
     """
     found = document.get("format", 1)
-    if found != known:
-        raise FormatError(path, str(found), str(known))
+    if found not in known:
+        raise FormatError(path, str(found), str(known[-1]))
 
 
 def open_directory(path: Path) -> int:

@@ -43,8 +43,10 @@ from cometkms.store.node_store import (
     check_beside,
     has_store,
     known_mark,
+    note_found,
     reconcile,
     refuse_lacking,
+    refuse_lost,
     verified_state,
 )
 from cometkms.store.promise_store import PromiseStore
@@ -418,8 +420,12 @@ def _marks(
         files = replace(files, members=store.header.members)
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
         before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
+        refuse_lost(replace(files, chains=(target,)), target)
         refuse_lacking(files, target, before, in_file)
         _refuse_forgotten(settings, chain, path, new, after, burnt, alone=files.alone)
+        other = ChainFiles(Row(public_key, new), chain.state_file)
+        if burnt.hrs == HRS(0, 0, 0):
+            _refuse_lost(replace(files, chains=(other,)))
         after = max(after, burnt, key=lambda mark: mark.hrs)
         if before.hrs < in_file.hrs:
             if not in_file.sign_bytes:
@@ -445,10 +451,24 @@ def _marks(
                 f"which burns as much under {new}; only where {old} is a chain that goes on as {new}, the same command with --not-mistyped",
             )
         if write and burnt.hrs > HRS(0, 0, 0):
-            bring_up(store, ChainFiles(Row(public_key, new), chain.state_file), after, lambda _: None)
+            bring_up(store, other, after, lambda _: None)
+            note_found(replace(files, chains=(other,)), [other.row])
     finally:
         store.close()
     return reconcile(before, in_file, lambda _: None, old), after
+
+
+def _refuse_lost(files: NodeFiles) -> None:
+    """Raises: StateError where this home has begun the chain of `files`, and its store forgot it."""
+    try:
+        refuse_lost(files, files.chains[0])
+    except StateError as error:
+        new = files.chains[0].row.chain_id
+        raise StateError(
+            f"{error.what}. Nothing was changed",
+            cure=f"the newest {files.store_path.parent}, where an older copy was put back; else, read that chain's head height from two nodes you trust, "
+            f"and the same command with --min-height HEIGHT and a height above it, which begins {new} there",
+        ) from error
 
 
 def _refuse_forgotten(

@@ -55,7 +55,9 @@ def command(
     chain's head + 1, read after the loss from two nodes you trust, plus a margin. What is still
     readable in the old store or a state file is never undercut. The old store is kept beside the
     new one, and so is a state file that cannot be understood. Of several chains each gets its own
-    height, --min-height CHAIN=H: one for all would keep the lower ones silent.
+    height, --min-height CHAIN=H: one for all would keep the lower ones silent. A chain of this home
+    that is not in config.toml now is lost, unless the old store was whole: it does not sign before
+    it is there, and this command is given again.
 
     A node of a cluster needs this only if another node is lost for good: else it reads what it lost
     from the others, by itself. If the lost node's disk is still there, its store, read after this
@@ -127,12 +129,19 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
                 "and what was signed since is not burnt: the same once more with one that is, before it starts",
                 err=True,
             )
+    for chain_id in done.lost:
+        say(
+            f"lost     {chain_id}: it is not configured, and what was promised there is not known any more: nothing is signed there before another "
+            "recovery with it in config.toml burns a height above its head",
+            err=as_json,
+        )
     return {
         "home": str(settings.home),
         "node_id": settings.id,
         "kept": str(done.store) if done.store is not None else None,
         "state_files_kept": [str(path) for path in done.state_files],
         "chains": _stand(settings, done.marks),
+        "lost": list(done.lost),
     }
 
 

@@ -17,7 +17,7 @@ from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_over
+from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_lost, refuse_over
 from cometkms.store.own_home import home_of, own_mark
 from cometkms.store.promise_store import readable_header
 
@@ -162,6 +162,7 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     header = readable_header(files.store_path)
     if header is not None:
         refuse_over(header, files)
+    refuse_lost(files, files.chains[0])
     marks = [mark for mark in _known(settings, chain) if mark is not None]
     if not marks:
         raise StateError(f"nothing is known of {chain.id}: neither a store nor {chain.state_file}")

@@ -126,7 +126,8 @@ class _Writer:
         following, sealed = following_of(names) if names else (), self.born.seals(int(text))
         if sealed and following != sealed:
             raise ValueError(f"epoch {text} is sealed here for {', '.join(sealed)}, for ever")
-        self.born.write(int(text), following, self.folders)
+        # which the store has had since the start: nothing is asked before that
+        self.born.write(int(text), following, self.folders, begun=[chain.row for chain in self.chains])
 
 
 def _told(kind: bytes, error: Exception) -> bytes:

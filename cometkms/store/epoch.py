@@ -47,13 +47,17 @@ from cometkms.store.node_store import (
     ChainFiles,
     NodeFiles,
     after_store,
+    born_path,
     check_beside,
     has_store,
     kept_mark,
+    note_found,
     read_born,
     read_epoch,
     refuse_gone_out,
     refuse_lacking,
+    refuse_lost,
+    refuse_lost_row,
     refuse_not_current,
     verified_state,
     write_born,
@@ -329,6 +333,9 @@ def seal(
         standing, marks = _stands(store, files, core)
         mine = standing_for(header, others, following, strict=strict)
         sealed = sealed_header(mine, following, confirmed=False, strict=strict)
+        if header.state is not NodeState.SEALED:
+            for chain in files.chains:
+                refuse_lost_row(files, chain, store.rows)
         if sealed != header:
             store.write_header(sealed)
         with after_store(files.store_path, f"epoch {header.epoch} is sealed here, for {', '.join(following)}"):
@@ -347,7 +354,7 @@ def _check_has_seal(store: PromiseStore, files: NodeFiles) -> None:
         )
     if (known := read_epoch(files)) > header.epoch:
         raise StateError(
-            f"{store.path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
+            f"{store.path} is of epoch {header.epoch}, and {born_path(files)} says that this node was in epoch {known} already: an old copy was "
             "put back, and it has no seal to give",
             cure="seal the others; this node, started, recovers first",
         )
@@ -420,6 +427,9 @@ def begin(
         shown += one.marks
     told = {row for row, _ in (*own, *(mark for one in seals for mark in one.marks))}
     shown += [(chain.row, kept_mark(files, chain, core)) for chain in files.chains if chain.row not in told]
+    for chain in files.chains:
+        if heights is None:
+            refuse_lost_row(files, chain, told)
     known = tuple(dict.fromkeys(row for row, _ in shown))
     if heights is not None:
         heights.check(row.chain_id for row in known)
@@ -441,7 +451,10 @@ def begin(
         mark = marks[chain.row]
         if mark.hrs > verified_state(files, chain, core).hrs:
             state_file.save(chain.state_path, mark if mark.signature else Watermark(mark.hrs))
-    write_born(files, epoch, ended=(Ended(old.epoch, old.members, tuple(sorted({one.node for one in seals}))),))
+    over = Ended(old.epoch, old.members, tuple(sorted({one.node for one in seals})))
+    write_born(files, epoch, ended=(over,), begun=known)
+    if heights is not None:
+        note_found(files, known)
     return Begun(epoch, rows, why)
 
 
@@ -455,7 +468,7 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
     if not has_store(files.store_path):
         if known >= epoch:
             raise StateError(
-                f"{files.born_paths[0]} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
+                f"{born_path(files)} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
                 "be forgotten",
                 cure="start the node: it reads what it lost from the others",
             )
@@ -479,7 +492,7 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
         raise StateError(f"{files.store_path} is of epoch {header.epoch} already, and the seals end epoch {old.epoch}")
     if known >= epoch:
         raise StateError(
-            f"{files.store_path} is of epoch {header.epoch}, and {files.born_paths[0]} says that this node was in epoch {known} already: an old copy was "
+            f"{files.store_path} is of epoch {header.epoch}, and {born_path(files)} says that this node was in epoch {known} already: an old copy was "
             "put back",
             cure="start the node: it reads what it lost from the others",
         )
@@ -526,6 +539,14 @@ def _replace_store(
         raise StoreFailure(f"{path} could not be made: {said(error)}") from error
 
 
+def _refuse_untold(files: NodeFiles, chain: ChainFiles, seals: list[Seal], min_height: int | None) -> None:
+    """Raises: StateError for a chain that this home has begun, where neither its store nor a seal
+    nor the operator says how far it came.
+    """
+    if min_height is None:
+        refuse_lost(files, chain, [row for one in seals for row, _ in one.marks])
+
+
 def _kept_alone(files: NodeFiles, chain: ChainFiles, core: Core) -> list[Watermark]:
     """What a rename kept of a chain that the store does not know."""
     if chain.row in dict(readable_marks(files.store_path)):
@@ -565,6 +586,7 @@ def promised(
             header, epoch = store.header, store.header.epoch
             refuse_not_current(header, files)
             held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
+            _refuse_untold(files, chain, seals, min_height)
             if header.state is NodeState.SEALED and seals:
                 seals = [*seals, _seal_again(store, files, core, seals[0].following)]
         finally:

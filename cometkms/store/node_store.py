@@ -14,6 +14,11 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | missing        | another id, data here      | the id changed: refuse to start (both)                                                 |
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
+| without a row  | that row as begun here     | refuse to start (both); one that is empty or recovering reads the others first         |
+| with or not    | that row as lost           | refuse to start (both), `cmkms recover` with a height for it; likewise                  |
+
+born.json is read wherever a state file may have been (born_places), and a row that is begun or lost
+there counts for the chains that are configured only.
 
 A state file that does not say of which chain it is, where the store knows its key only under an id
 that is not configured any more, is not known to be this chain's: refuse to start (both). One that
@@ -35,13 +40,11 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cometkms.core.interface import Core
 from cometkms.durable import (
     Disk,
     FormatError,
-    check_format,
     check_room_in,
     check_way,
     discarding,
@@ -61,6 +64,7 @@ from cometkms.rules.epoch import Ended, sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
+from cometkms.store.born import BORN_NAME, FIRST_EPOCH, Born, load_born, save_born, sorted_rows, united
 from cometkms.store.exported import check_export, forget_export, refuse_exported
 from cometkms.store.kept import kept_marks
 from cometkms.store.promise_store import (
@@ -76,13 +80,11 @@ from cometkms.store.promise_store import (
     readable_header,
     readable_known,
     readable_marks,
+    survey,
 )
 
-BORN_NAME = "born.json"
 JOURNAL_NAME = "raft"  # of the replicated log, beside the store
-_BORN_FORMAT = 1
-_BORN_MAX_BYTES = 1 << 16
-_FIRST_EPOCH = 1
+_ADOPTED_MAX_BYTES = 1 << 16
 #: What is left to a node that lost its store and its state file.
 _RECOVER = "read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
 _FROM_OTHERS = (
@@ -120,6 +122,11 @@ class NodeFiles:
     def alone(self) -> bool:
         """One node, which is its own majority."""
         return len(self.members) == 1
+
+    @property
+    def home(self) -> Path:
+        """The directory that data/ is in."""
+        return self.store_path.parents[2]
 
     @property
     def adopted_path(self) -> Path:
@@ -173,6 +180,8 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     try:
         _check_header(store, files)
         for chain, in_file in zip(files.chains, from_files, strict=True):
+            if store.header.state not in (NodeState.EMPTY, NodeState.RECOVERING):  # these read the others first
+                refuse_lost_row(files, chain, store.rows)
             if chain.row in store.rows:
                 refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
         warnings: list[str] = list(told)
@@ -180,7 +189,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
             bring_up(store, chain, mark, warnings.append) for chain, mark in zip(files.chains, from_files, strict=True)
         )
         if store.header.state in (NodeState.BORN, NodeState.COMPLETE):
-            write_born(files, store.header.epoch)
+            write_born(files, store.header.epoch, begun=store.rows)
         signed = []
         for chain, row, in_file in zip(files.chains, rows, from_files, strict=True):
             mark = store.mark(row)
@@ -260,7 +269,7 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
 def _lost(files: NodeFiles, before: str, what: str, otherwise: str) -> StateError:
     """The store is missing, of a node that born.json knows; `what` is to be put back."""
     return StateError(
-        f"{before}{files.store_path} is missing, and {files.born_paths[0]} says that node {files.node_id!r} was born here: what it promised is "
+        f"{before}{files.store_path} is missing, and {born_path(files)} says that node {files.node_id!r} was born here: what it promised is "
         "lost, so it does not sign",
         cure=f"put {what} back, as this node left it; else, {otherwise}",
     )
@@ -362,7 +371,7 @@ def _open_or_bear(
             _epoch_due(files)  # says so, where it is sealed for others
             with _aside(files.store_path) as kept:
                 if files.node_id not in read_born(files):  # it never promised: it begins again
-                    return _make(files, from_files, NodeState.EMPTY, _FIRST_EPOCH, left, disk), (
+                    return _make(files, from_files, NodeState.EMPTY, FIRST_EPOCH, left, disk), (
                         f"{error.what}. It is kept as {kept}",
                     )
                 store = _make(files, from_files, NodeState.RECOVERING, _epoch_due(files), left, disk)
@@ -379,7 +388,7 @@ def _open_or_bear(
     if born and not files.alone and not any(has_data_of(files, one) for one in born):
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), _Left(), disk)
         return store, (
-            f"{files.born_paths[0]} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
+            f"{born_path(files)} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
             "promises",
         )
     if born:
@@ -390,7 +399,7 @@ def _open_or_bear(
             "host's name); a second node needs a home of its own",
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
-    return _make(files, from_files, state, _FIRST_EPOCH, _Left(), disk), ()
+    return _make(files, from_files, state, FIRST_EPOCH, _Left(), disk), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +438,7 @@ def _epoch_due(files: NodeFiles) -> int:
         return read_epoch(files)
     if following != files.members:
         raise StateError(
-            f"{files.born_paths[0]} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
+            f"{born_path(files)} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
             f"{', '.join(files.members)}: this node promises nothing more in its epoch",
             cure="the peer list of those who follow, once they run; if it is to come back after another change of members, `cmkms member` here with the "
             "seals of that; until then it stays stopped",
@@ -449,7 +458,7 @@ def _is_of_an_epoch_that_is_over(header: Header, files: NodeFiles) -> bool:
 
 def _over(files: NodeFiles) -> str:
     return (
-        f"{files.store_path} is of an epoch that is over: {files.born_paths[0]} says that this node was in a later one, or sealed since. An old copy "
+        f"{files.store_path} is of an epoch that is over: {born_path(files)} says that this node was in a later one, or sealed since. An old copy "
         "was put back, or it comes back after a change of members"
     )
 
@@ -559,7 +568,7 @@ def check_beside(state_paths: Iterable[Path]) -> None:
     """
     for path in state_paths:
         _check_way(path, f"what stands in {path.parent}")
-        _read_born(path.with_name(BORN_NAME))
+        load_born(path.with_name(BORN_NAME))
         check_export(path)
 
 
@@ -733,23 +742,6 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
     return Watermark(held.hrs)
 
 
-@dataclass(frozen=True, slots=True)
-class Born:
-    """What a born.json says.
-
-    `members` and `following`: () where it does not say; the latter: for what its epoch
-    was sealed here.
-
-    `ended`: the last epochs that seals ended here.
-    """
-
-    ids: tuple[str, ...] = ()
-    epoch: int = _FIRST_EPOCH
-    members: tuple[str, ...] = ()
-    following: tuple[str, ...] = ()
-    ended: tuple[Ended, ...] = ()
-
-
 class BornFiles:
     """Every born.json of a home, read once: later a process may be shut off from
     reading beside the key.
@@ -758,65 +750,96 @@ class BornFiles:
     def __init__(self, files: NodeFiles) -> None:
         """Raises: StateError for a file that cannot be understood."""
         self._files = files
-        self._held = {path: _read_born(path) for path in files.born_paths}
+        self._known = [load_born(path) for path in born_places(files)]
+        self._held = {path: load_born(path) for path in files.born_paths}
 
     def write(
         self,
-        epoch: int = _FIRST_EPOCH,
+        epoch: int = FIRST_EPOCH,
         following: tuple[str, ...] = (),
         folders: Mapping[Path, int] | None = None,
         ended: tuple[Ended, ...] = (),
+        begun: Iterable[Row] = (),
     ) -> None:
         """Say beside every state file that this node was born here; `following`: and that its epoch
         is sealed for these.
 
         `folders`: the files' directories, open. `ended`: beside what is known of epochs that did.
-        Raises: StoreFailure.
+        `begun`: rows that the store has, beside those that were begun before. Raises: StoreFailure.
         """
-        files = self._files
-        for path, known in self._held.items():
-            ids = known.ids if files.node_id in known.ids else (*known.ids, files.node_id)
-            both = (*(one for one in known.ended if one not in ended), *ended)
-            said = Born(ids, epoch, files.members, following, both[-EPOCHS_ENDED_MAX:])
-            if said != known:
-                _write_born(path, said, folders[path.parent] if folders is not None else None)
+        known = united([*self._known, *self._held.values()])
+        both = (*(one for one in known.ended if one not in ended), *ended)
+        said = Born(
+            known.ids if self._files.node_id in known.ids else (*known.ids, self._files.node_id),
+            epoch,
+            self._files.members,
+            following,
+            both[-EPOCHS_ENDED_MAX:],
+            sorted_rows((*known.begun, *begun)),
+            known.lost,
+        )
+        for path, held in self._held.items():
+            if said != held:
+                save_born(path, said, folders[path.parent] if folders is not None else None)
                 self._held[path] = said
 
     def seals(self, epoch: int) -> tuple[str, ...]:
         """Return for whom that epoch is sealed, or () when it is not, or nothing here says so."""
-        return next((one.following for one in self._held.values() if one.following and one.epoch == epoch), ())
+        known = [*self._held.values(), *self._known]
+        return next((one.following for one in known if one.following and one.epoch == epoch), ())
 
     @property
     def following(self) -> tuple[str, ...]:
         """Return for whom this home's epoch is sealed, or () when it does not say."""
-        return next((known.following for known in self._held.values() if known.following), ())
+        return united([*self._known, *self._held.values()]).following
 
 
 def write_born(
     files: NodeFiles,
-    epoch: int = _FIRST_EPOCH,
+    epoch: int = FIRST_EPOCH,
     following: tuple[str, ...] = (),
     ended: tuple[Ended, ...] = (),
+    begun: Iterable[Row] = (),
 ) -> None:
     """Write durably beside the state files that this node was born here.
 
     Raises: StoreFailure, StateError.
     """
-    BornFiles(files).write(epoch, following, ended=ended)
+    BornFiles(files).write(epoch, following, ended=ended, begun=begun)
 
 
-def _write_born(path: Path, born: Born, folder: int | None = None) -> None:
-    document: dict[str, Any] = {"ids": born.ids, "epoch": born.epoch, "members": born.members}
-    if born.following:
-        document["next"] = born.following
-    if born.ended:
-        document["ended"] = [{"epoch": one.epoch, "members": one.members, "sealed": one.sealed} for one in born.ended]
-    write_atomically(path, json.dumps(document).encode(), folder=folder)
+def born_places(files: NodeFiles) -> tuple[Path, ...]:
+    """Every born.json that this home may have: those beside its state files, and those beside where
+    state files may have been before its config.toml was changed, in priv/ and in a directory of
+    priv/. One that this user may not look into was none of this node's. Raises: StateError.
+    """
+    priv = files.home / "priv"
+    try:
+        inside = [one for one in sorted(priv.iterdir()) if one.is_dir() and os.access(one, os.X_OK)]
+    except (FileNotFoundError, NotADirectoryError):
+        return files.born_paths
+    except OSError as error:
+        cure = cure_of_file(error, "give it to the node's user")
+        raise StateError(f"{priv} cannot be read: {os_words(error)}", cure=cure) from error
+    return tuple(dict.fromkeys((*files.born_paths, *(one / BORN_NAME for one in (priv, *inside)))))
+
+
+def born_path(files: NodeFiles) -> Path:
+    """The first born.json that is there, to name it. Raises: StateError."""
+    return next((one for one in born_places(files) if os.path.lexists(one)), files.born_paths[0])
+
+
+def _read_all(files: NodeFiles) -> Born:
+    """What every born.json of the home says, together.
+
+    Raises: StateError for a file that cannot be understood.
+    """
+    return united([load_born(path) for path in born_places(files)])
 
 
 def read_born(files: NodeFiles) -> list[str]:
     """Every id born in this home. Raises: StateError for a file that cannot be understood."""
-    return [one for path in files.born_paths for one in _read_born(path).ids]
+    return list(_read_all(files).ids)
 
 
 def read_born_members(files: NodeFiles) -> list[str]:
@@ -824,7 +847,7 @@ def read_born_members(files: NodeFiles) -> list[str]:
 
     Raises: StateError.
     """
-    return next((list(born.members) for path in files.born_paths if (born := _read_born(path)).members), [])
+    return list(_read_all(files).members)
 
 
 def read_following(files: NodeFiles) -> tuple[str, ...]:
@@ -832,43 +855,74 @@ def read_following(files: NodeFiles) -> tuple[str, ...]:
 
     Raises: StateError.
     """
-    return next((born.following for path in files.born_paths if (born := _read_born(path)).following), ())
+    return _read_all(files).following
 
 
 def read_ended(files: NodeFiles) -> tuple[Ended, ...]:
     """The last epochs that seals ended in this home. Raises: StateError."""
-    return tuple(dict.fromkeys(one for path in files.born_paths for one in _read_born(path).ended))
+    return _read_all(files).ended
 
 
 def read_epoch(files: NodeFiles) -> int:
     """The epoch this home was last in. Raises: StateError."""
-    return max(_read_born(path).epoch for path in files.born_paths)
+    return _read_all(files).epoch
 
 
-def _read_born(path: Path) -> Born:
-    try:
-        document = json.loads(read_file(path, _BORN_MAX_BYTES))
-        check_format(path, document, _BORN_FORMAT)
-        epoch = document.get("epoch", _FIRST_EPOCH)
-        lists = [document["ids"], document.get("members", []), document.get("next", [])]
-        over = [(one["epoch"], one["members"], one["sealed"]) for one in document.get("ended", [])]
-        every = [*lists, *(names for _, *both in over for names in both)]
-        if any(type(one) is not int for one in (epoch, *(number for number, _, _ in over))) or not all(
-            isinstance(names, list) and all(isinstance(one, str) for one in names) for names in every
-        ):
-            raise TypeError
-    except FileNotFoundError:
-        return Born()
-    except OSError as error:
-        cure = cure_of_file(error, "give it to the node's user")
-        raise StateError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StateError(
-            f"{path} cannot be understood", cure="restore it, or `cmkms recover --min-height HEIGHT`"
-        ) from error
-    ids, members, following = (tuple(names) for names in lists)
-    ended = tuple(Ended(number, tuple(were), tuple(sealed)) for number, were, sealed in over)
-    return Born(ids, epoch, members, following, ended)
+def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row]) -> None:
+    """Raises: StateError where this home has begun a chain that a store which knows what it
+    promised does not have (`held`: the rows that it has), or where what it promised there is lost.
+    """
+    known = _read_all(files)
+    row, path = chain.row, files.store_path
+    if row in known.lost:
+        what = f"says that what this node promised there is lost: {path} was recovered without this chain"
+        back = ""
+    elif row in known.begun and row not in held:
+        what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
+        what += "without this chain"
+        back = f"put {path.parent} back as this node left it; else, "
+        if not files.alone:
+            back += f"while all others run, move {path.parent} away and start: it reads what it lost from them. Where they do not know it either, "
+    else:
+        return
+    beside = "" if len(files.chains) == 1 else ", beside one for each other chain"
+    raise StateError(
+        f"{row.chain_id}: {born_path(files)} {what}. What this key has signed there since is not known, so it does not sign",
+        cure=f"{back}read the chain's head height from two nodes you trust and run `cmkms recover --min-height {row.chain_id}=HEIGHT` with a height "
+        f"above it{beside}",
+    )
+
+
+def note_begun(files: NodeFiles, rows: Collection[Row]) -> None:
+    """Write durably that these rows were begun here: the store has them. Raises: StoreFailure,
+    StateError.
+    """
+    for path in files.born_paths:
+        known = load_born(path)
+        begun = sorted_rows((*known.begun, *rows))
+        if begun != known.begun:
+            save_born(path, replace(known, begun=begun))
+
+
+def note_found(files: NodeFiles, rows: Collection[Row]) -> None:
+    """Write durably that these rows are lost no more: they are burnt on the operator's word.
+
+    Raises: StoreFailure, StateError.
+    """
+    for path in born_places(files):
+        known = load_born(path)
+        lost = tuple(row for row in known.lost if row not in rows)
+        if lost != known.lost:
+            save_born(path, replace(known, lost=lost))
+
+
+def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = ()) -> None:
+    """refuse_lost_row() of the store that is there, read only, and of the rows that others have
+    `told` of; nothing of one that does not know what it promised. Raises: StateError.
+    """
+    header = readable_header(files.store_path)
+    if header is not None and header.state not in (NodeState.EMPTY, NodeState.RECOVERING):
+        refuse_lost_row(files, chain, {*dict(readable_marks(files.store_path)), *told})
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:
@@ -925,7 +979,7 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
     incarnations.
     """
     try:
-        document = json.loads(read_file(files.adopted_path, _BORN_MAX_BYTES))
+        document = json.loads(read_file(files.adopted_path, _ADOPTED_MAX_BYTES))
         if document["birth_nonce"] != header.birth_nonce.hex() or header.state is not NodeState.RECOVERING:
             return {}
         members = document["members"]
@@ -946,11 +1000,15 @@ def _read_adopted(files: NodeFiles, header: Header) -> dict[str, Incarnation]:
 class Recovered:
     """What a recovery made: the new mark of each chain, and where the old store is kept, and the
     state files that could not be understood.
+
+    `lost`: the chains that are not configured, and of which it is not known any more what was
+    promised there: nothing is signed there before another recovery burns them.
     """
 
     marks: tuple[Watermark, ...]
     store: Path | None
     state_files: tuple[Path, ...]
+    lost: tuple[str, ...] = ()
 
 
 def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
@@ -972,7 +1030,9 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
 def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     _refuse_sealed(files)
     _refuse_other_members(files)
-    check_state_files(files.chains, files.born_paths)
+    born, is_whole = _born_left(files)
+    born_files = [*files.born_paths, *(one for one in born_places(files) if os.path.lexists(one))]
+    check_state_files(files.chains, born_files)
     for chain in files.chains:
         check_export(chain.state_path)
     left = _left_of(files)
@@ -990,6 +1050,10 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         candidates.append(kept_mark(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
+    forgotten = set(born.lost)
+    if not (is_whole and _is_exact(files, born, core)):
+        forgotten |= {*born.begun, *known}
+    forgotten -= configured
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
     make_home_directory(files.store_path.parent)
@@ -1002,6 +1066,8 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         incarnation=left.incarnation,
         unclaimed=not files.alone,
     )
+    if forgotten - set(born.lost):  # else the new store would be taken for a whole one, were this interrupted
+        _note_lost(files, forgotten)
     kept = _put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
     old = f" (the old one is kept as {kept})" if kept is not None else ""
     aside = []
@@ -1011,16 +1077,50 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
                 aside.append(_set_aside(chain.state_path))
             state_file.save(chain.state_path, mark)
             forget_export(chain.state_path, chain.row.chain_id)
-        for path in files.born_paths:
-            _write_born(path, Born((files.node_id,), epoch, files.members, ended=_ended_left(path)))
-    return Recovered(tuple(marks), kept, tuple(path for path in aside if path is not None))
+        begun = sorted_rows((*born.begun, *(row for row, _ in rows)))
+        said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten))
+        for path in dict.fromkeys(born_files):
+            save_born(path, said)
+    return Recovered(
+        tuple(marks), kept, tuple(path for path in aside if path is not None), tuple(row.chain_id for row in said.lost)
+    )
+
+
+def _is_exact(files: NodeFiles, born: Born, core: Core) -> bool:
+    """Whether the store that is there is whole, and nothing shows that it is an old copy: then it
+    holds all that was promised in chains that are not configured.
+    """
+    try:
+        found = survey(files.store_path)
+        in_files = {chain.row: verified_state(files, chain, core) for chain in files.chains}
+    except (OSError, StateError):
+        return False
+    header, held = found.header, dict(found.rows)
+    if found.problems or header is None or (header.owner, header.members) != (files.node_id, files.members):
+        return False
+    if header.state is not NodeState.COMPLETE or header.epoch != _epoch_left(files):
+        return False
+    if any(row not in held for row in born.begun if row not in born.lost):
+        return False
+    return not files.alone or not any(row in held and _lacks(held[row], in_file) for row, in_file in in_files.items())
+
+
+def _note_lost(files: NodeFiles, rows: Collection[Row]) -> None:
+    """Write durably that these rows are lost. A born.json that cannot be understood stays as it is:
+    a recovery that finds one takes no store for exact. Raises: StoreFailure.
+    """
+    for path in files.born_paths:
+        with contextlib.suppress(StateError):
+            known = load_born(path)
+            begun, lost = sorted_rows((*known.begun, *rows)), sorted_rows((*known.lost, *rows))
+            save_born(path, replace(known, begun=begun, lost=lost))
 
 
 def _refuse_unread(files: NodeFiles) -> None:
     """What this user or root may not read, or what is out of reach (behind a link, say), is not
     lost: who goes on without it undercuts what it says. Raises: StateError.
     """
-    beside = (*(chain.state_path for chain in files.chains), *files.born_paths)
+    beside = (*(chain.state_path for chain in files.chains), *born_places(files))
     for path, read in ((files.store_path, read_bounded), *((path, read_file) for path in beside)):
         try:
             read(path, 0)
@@ -1069,11 +1169,20 @@ def after_store(store: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _ended_left(path: Path) -> tuple[Ended, ...]:
-    """What a born.json that can be read still knows of epochs that are over."""
-    with contextlib.suppress(StateError):
-        return _read_born(path).ended
-    return ()
+def _born_left(files: NodeFiles) -> tuple[Born, bool]:
+    """What those born.json that can be read say together, and whether all can.
+
+    Raises: FormatError.
+    """
+    found, is_whole = [], True
+    for path in born_places(files):
+        try:
+            found.append(load_born(path))
+        except FormatError:
+            raise
+        except StateError:  # a file that cannot be understood is one reason to recover
+            is_whole = False
+    return united(found), is_whole
 
 
 def _refuse_sealed(files: NodeFiles) -> None:
@@ -1093,29 +1202,22 @@ def _refuse_other_members(files: NodeFiles) -> None:
         return  # the list of the epoch that it recovers in, which others have said
     if header is not None and header.state is NodeState.EMPTY and files.alone:
         refuse_anothers(header, files)
-    for path in files.born_paths:
-        try:
-            born = _read_born(path)
-            members = born.following or born.members
-        except FormatError:
-            raise
-        except StateError:  # a file that cannot be understood is one reason to recover
-            continue
-        _refuse_members(files, members, path)
+    born, _ = _born_left(files)
+    _refuse_members(files, born.following or born.members)
 
 
-def _refuse_members(files: NodeFiles, members: tuple[str, ...], path: Path | None = None) -> None:
-    """Raises: StateError where a born.json (the first, unless named) says other members."""
+def _refuse_members(files: NodeFiles, members: tuple[str, ...]) -> None:
+    """Raises: StateError where born.json says other members."""
     if members and members != files.members:
         raise StateError(
-            f"{path or files.born_paths[0]} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
+            f"{born_path(files)} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
             cure="give the same peer list as before; members change with `cmkms member`",
         )
 
 
 def _epoch_left(files: NodeFiles) -> int:
     """What is left of the knowledge which epoch this is."""
-    header, epoch = readable_header(files.store_path), _FIRST_EPOCH
+    header, epoch = readable_header(files.store_path), FIRST_EPOCH
     with contextlib.suppress(StateError):
         epoch = _epoch_due(files)
     return max(epoch, header.epoch) if header is not None and header.owner == files.node_id else epoch
@@ -1241,6 +1343,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
     """
     check_beside([chain.state_path])
+    refuse_lost(files, chain)
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     held = dict(readable_marks(files.store_path)).get(chain.row)
@@ -1290,6 +1393,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
     known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
+    refuse_lost(files, chain)
     check_state_files([chain])
     check_beside([chain.state_path])
     stored = has_store(files.store_path)
@@ -1303,6 +1407,8 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
             number = store.rows.index(chain.row) if chain.row in store.rows else store.add_row(chain.row, known)
             _refuse_lower(mark, max(known, store.mark(number), key=lambda one: one.hrs))
             store.write_mark(number, reconcile(store.mark(number), mark, lambda _: None, chain.row.chain_id))
+            if store.header.state not in (NodeState.EMPTY, NodeState.RECOVERING):
+                note_begun(files, [chain.row])
         finally:
             store.close()
     else:

@@ -15,10 +15,11 @@ from cometkms.core.interface import Core
 from cometkms.errors import StateError
 from cometkms.model import Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store.born import BORN_NAME
 from cometkms.store.epoch import promised
 from cometkms.store.exported import refuse_exported
 from cometkms.store.lock import LOCK_NAME, locked_home
-from cometkms.store.node_store import BORN_NAME, ChainFiles, NodeFiles, read_born, read_epoch, read_following
+from cometkms.store.node_store import ChainFiles, NodeFiles, read_born, read_epoch, read_following
 from cometkms.store.promise_store import Header, PromiseStore
 
 _PRIV: Final = "priv"

@@ -29,7 +29,9 @@ from cometkms.store.node_store import (
     after_store,
     check_state_files,
     has_store,
+    note_begun,
     refuse_gone_out,
+    refuse_lost,
     refuse_not_current,
 )
 from cometkms.store.promise_store import PromiseStore
@@ -52,6 +54,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     mark = burnt_up_to(height)
     check_state_files([chain])
     refuse_gone_out([chain])
+    refuse_lost(files, chain)
     kept: list[Path] = []
     stored = has_store(files.store_path)
     if stored:
@@ -70,6 +73,8 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
                 store.reset_mark(store.rows.index(chain.row), mark)
             else:
                 store.add_row(chain.row, mark, opened=files.alone)
+            if header.state not in (NodeState.EMPTY, NodeState.RECOVERING):
+                note_begun(files, [chain.row])
         finally:
             store.close()
     else:

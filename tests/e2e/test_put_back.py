@@ -3,6 +3,7 @@ knows what it signed since.
 """
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -132,3 +133,54 @@ def test_a_file_that_another_signer_wrote_is_taken_on_the_operators_word(node: N
     validator.connect()
     validator.must_refuse(PREVOTE, 40)
     validator.must_sign(PREVOTE, 41)
+
+
+def test_a_copy_from_before_a_rename_signs_nothing_and_a_height_is_burnt_for_the_new_id(
+    node: Node, validator: Validator, make_validator: Callable[..., Validator]
+) -> None:
+    """RUNBOOK "A chain that the store does not know": it has nothing of the new id, and the state
+    file is behind what was promised there.
+    """
+    node.start()
+    validator.connect()
+    validator.must_sign(PREVOTE, 20)
+    assert node.stop() == 0
+    validator.close()
+    kept = node.home / "kept"
+    shutil.copytree(node.home / "data", kept)
+    at_home = ("--home", str(node.home), "--id", node.id)
+    assert cmkms("chain", "rename", *at_home, "--from", node.chain, "--to", "c-2", "--yes").returncode == 0
+    config = node.home / "config.toml"
+    config.write_text(config.read_text().replace(f'"{node.chain}"', '"c-2"'))
+    renamed = make_validator(validator.address, chain="c-2")
+    node.start()
+    renamed.connect()
+    renamed.must_sign(PREVOTE, 22)
+    until("the state file follows", lambda: node.file_state()["height"] == "22")
+    assert node.process is not None
+    (writer,) = writers_below(node.process.pid)
+    os.kill(writer, signal.SIGSTOP)
+    renamed.must_sign(PREVOTE, 23)
+    node.kill()
+    put_back(node, kept)
+    words = "c-2: .*born.json says that this node has begun this chain, and .* does not know it: an older copy"
+    forgets(node, words)
+    done = cmkms("recover", *at_home, "--min-height", "c-2=30", "--yes-height", "c-2=30")
+    assert done.returncode == 0, done.stderr
+    assert f"lost     {node.chain}: " in done.stdout
+    node.start()
+    renamed.connect()
+    for height in (22, 23, 30):
+        renamed.must_refuse(PREVOTE, height, block="dd")
+    renamed.must_sign(PREVOTE, 31, block="dd")
+    assert node.stop() == 0
+    shutil.rmtree(node.home / "data")
+    shutil.copytree(kept, node.home / "data")
+    forgets(node, words)
+
+
+def forgets(node: Node, words: str) -> None:
+    node.start(wait=False)
+    assert node.process is not None
+    assert node.process.wait(PATIENCE_S) == StateError.exit_code, node.log()
+    assert re.search(words, node.log()), node.log()

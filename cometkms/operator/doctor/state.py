@@ -3,7 +3,7 @@
 Reads only, also beside a running node.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from cometkms.store.node_store import (
     read_state,
     refuse_forgotten,
     refuse_lacking,
+    refuse_lost,
     refuse_unrenamed,
     sealed_error,
 )
@@ -111,6 +112,8 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
             refuse_exported(chain.state_path, chain.row.chain_id)
         except StateError as error:
             more += failed_by(AREA, error)
+    if born is not None and store is not None and not store.problems:
+        chains = tuple(_with_forgotten(files, chain) for chain in chains)
     others = born or ()
     copied = bool(others) and files.node_id not in others and not any(has_data_of(files, one) for one in others)
     return StateFacts(files, store, tuple(unread), born, members, chains, tuple(more), copied)
@@ -129,6 +132,14 @@ def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainStat
     except StateError as error:
         found += failed_by(AREA, error)
     return ChainState(row.chain_id, row.public_key, path, mark, tuple(found), verified=verified)
+
+
+def _with_forgotten(files: NodeFiles, chain: ChainState) -> ChainState:
+    try:
+        refuse_lost(files, ChainFiles(Row(chain.public_key, chain.chain_id), chain.path))
+    except StateError as error:
+        return replace(chain, file_findings=(*chain.file_findings, *failed_by(AREA, error)))
+    return chain
 
 
 def judge_state(facts: StateFacts) -> list[Finding]:

@@ -472,9 +472,11 @@ def test_a_height_that_was_burnt_under_a_mistyped_id_is_not_lost_to_a_rename(hom
     assert invoke(home, "rename", "--from", "testnet-1", "--to", "b").exception is None, "it begins no lower"
 
 
-def without_c(home: Path) -> Path:
+def without_c(home: Path, *, older: bool = True) -> Path:
     """A home that signed for testnet-1 up to 95, was renamed to b and lost its store; under
     testnet-1 again, without a rename. Returns the state file of b, burnt up to 20.
+
+    `older`: its born.json is of a version that did not remember which chains it had begun.
     """
     config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
     assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
@@ -484,7 +486,47 @@ def without_c(home: Path) -> Path:
     config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
     assert cmkms("recover", "--home", str(home), "--min-height", "20", "--yes-height", "20").returncode == 0
     config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
+    if older:
+        (state.parent / "born.json").write_text(json.dumps({"ids": ["node0"], "members": ["node0", "node1", "node2"]}))
     return state
+
+
+def test_a_chain_that_was_lost_behind_a_rename_goes_on_above_a_height_that_is_burnt_alone(home: Path) -> None:
+    """What a rename kept is a state file, which may be behind what was promised."""
+    state = without_c(home, older=False)
+    other = home / "other.json"
+    other.write_text('{"height":"120","round":0,"step":3}')
+    state_file.save(state.with_name(f"{state.name}.b@1"), burnt_up_to(20))
+    state.write_text('{"height":"0","round":0,"step":0}')
+    files = files_of(load_settings(home, Flags()))
+    with pytest.raises(StateError, match=r"^testnet-1: .*promised there is lost.*recover --min-height testnet-1="):
+        open_node(files, CORE)
+    done = cmkms("state", "import", "--home", str(home), str(other))
+    assert (done.returncode, "promised there is lost" in done.stderr) == (5, True)
+    done = cmkms("recover", "--home", str(home), "--min-height", "testnet-1=97", "--yes-height", "testnet-1=97")
+    assert done.returncode == 0, done.stderr
+    opened = open_node(files, CORE)
+    assert opened.store.mark(opened.rows[0]).hrs.height == 97
+    opened.store.close()
+
+
+def test_a_way_back_to_a_chain_that_a_recovery_left_out_burns_a_height_there(home: Path) -> None:
+    """Also where nothing was kept of it: born.json says that it was begun here, and is lost."""
+    state = without_c(home, older=False)
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    state.with_name(f"{state.name}.testnet-1@1").unlink()
+    back = ("rename", "--from", "b", "--to", "testnet-1", NOT_MISTYPED, "--yes")
+    said = refusal(invoke(home, *back), StateError)
+    assert "testnet-1: " in said
+    assert "promised there is lost" in said
+    assert "the same command with --min-height HEIGHT" in said
+    done = invoke(home, *back, "--min-height", "200", "--yes-height", "200")
+    assert done.exception is None, done
+    config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
+    opened = open_node(files_of(load_settings(home, Flags())), CORE)
+    assert opened.store.mark(opened.rows[0]).hrs.height == 200
+    opened.store.close()
 
 
 @pytest.mark.parametrize("height", [20, 25, 95, 120])

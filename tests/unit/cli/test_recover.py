@@ -19,9 +19,11 @@ from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
+from cometkms.store.lock import locked_home
 from cometkms.store.node_store import held_mark, open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
+from tests.unit.cli import inside
 from tests.unit.state.three import sign_bytes
 from tests.unit.terminal import read_to_end
 
@@ -66,6 +68,7 @@ def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_peo
         "kept": None,
         "state_files_kept": [],
         "chains": chains,
+        "lost": [],
     }
     assert "a double signature" in first.stderr
     again = cmkms("recover", "--home", str(home), "--min-height", "200", "--yes-height", "200", "--json")
@@ -331,3 +334,57 @@ def test_what_a_rename_kept_is_never_undercut(home: Path, name: str) -> None:
     (home / "priv" / name).write_text('{"height":"9')
     done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
     assert (done.returncode, burnt(home)) == (5, 900), "what it says is not known"
+
+
+@pytest.fixture
+def renamed(home: Path) -> Path:
+    """Its data/ is from before it went on as c-2, which it has begun since."""
+    with locked_home(home):
+        open_node(files_of(load_settings(home, Flags())), choose.load()).store.close()
+    store = home / "data" / "node0" / "promises"
+    old = store.read_bytes()
+    assert inside.cmkms("chain", "rename", "--home", str(home), "--from", "c-1", "--to", "c-2", "--yes").returncode == 0
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('"c-1"', '"c-2"'))
+    with locked_home(home):
+        open_node(files_of(load_settings(home, Flags())), choose.load()).store.close()
+    store.write_bytes(old)
+    return home
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["export", "--to", "filepv", "out"],
+        ["state", "export"],
+        ["epoch", "seal", "--next", "node0,node1,node2", "--yes"],
+        ["chain", "rename", "--from", "c-2", "--to", "c-3", "--yes"],
+        ["doctor", "--json"],
+    ],
+)
+def test_no_command_goes_by_a_store_from_before_the_chain_was_begun(renamed: Path, asked: list[str]) -> None:
+    done = inside.cmkms(*asked, "--home", str(renamed))
+    words = done.stdout + done.stderr
+    assert done.returncode == (1 if asked[0] == "doctor" else 5), words
+    assert "c-2: " in words
+    assert "says that this node has begun this chain" in words
+    assert "cmkms recover --min-height c-2=HEIGHT" in words
+
+
+def test_nothing_is_renamed_to_what_the_store_forgot(renamed: Path) -> None:
+    config = renamed / "config.toml"
+    config.write_text(config.read_text().replace('"c-2"', '"c-1"'))
+    done = inside.cmkms("chain", "rename", "--home", str(renamed), "--from", "c-1", "--to", "c-2", "--yes")
+    assert (done.returncode, "c-2: " in done.stderr, "has begun this chain" in done.stderr) == (5, True, True)
+
+
+def test_a_chain_that_is_left_out_is_told_as_lost(renamed: Path) -> None:
+    """The store lacks c-2, so it is an old copy, and what it has of c-1 may be old, too."""
+    done = inside.cmkms("recover", "--home", str(renamed), "--min-height", "9", "--yes-height", "9", "--json")
+    assert (done.returncode, json.loads(done.stdout)["lost"]) == (0, ["c-1"])
+    assert "lost     c-1: it is not configured, and what was promised there is not known any more" in done.stderr
+    config = renamed / "config.toml"
+    config.write_text(config.read_text().replace('"c-2"', '"c-1"'))
+    done = inside.cmkms("doctor", "--home", str(renamed), "--json")
+    assert "c-1: " in done.stdout
+    assert "promised there is lost" in done.stdout

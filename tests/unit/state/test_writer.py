@@ -91,6 +91,7 @@ def test_a_mark_is_durable_when_it_answers_and_belongs_to_whom_the_directory_doe
         "ids": ["node0"],
         "epoch": 3,
         "members": ["node0"],
+        "chains": [{"id": CHAIN, "key": PUBLIC.hex(), "lost": False}],
     }
     assert {one.measure for one in asked.writer.measures} >= {"filesystem", "system_calls", "user"}
 

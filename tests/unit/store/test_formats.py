@@ -103,10 +103,10 @@ def test_a_store_that_is_corrupt_is_corrupt_still(files: NodeFiles) -> None:
 @pytest.mark.parametrize("asked", ["start", "recover"])
 def test_a_newer_born_file_is_refused(asked: str, files: NodeFiles) -> None:
     path = files.born_paths[0]
-    path.write_text(json.dumps({**json.loads(path.read_text() if path.exists() else '{"ids":["node0"]}'), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text() if path.exists() else '{"ids":["node0"]}'), "format": 3}))
     files.store_path.unlink()  # so that it is asked
     before = tree(files)
-    with pytest.raises(FormatError, match=r"born\.json has the format 2, .* knows 1 only"):
+    with pytest.raises(FormatError, match=r"born\.json has the format 3, .* knows 2 only"):
         ASKED[asked](files)
     assert tree(files) == before
 

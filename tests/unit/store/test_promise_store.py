@@ -226,6 +226,7 @@ def test_birth_opens_the_store_at_the_state_files_mark(tmp_path: Path) -> None:
         "ids": ["node0"],
         "epoch": 1,
         "members": ["node0"],
+        "chains": [{"id": "chain-a", "key": PUBLIC.hex(), "lost": False}],
     }
 
 

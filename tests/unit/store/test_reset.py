@@ -35,7 +35,7 @@ def made(tmp_path: Path, state: NodeState = NodeState.COMPLETE) -> NodeFiles:
     files.store_path.parent.mkdir(parents=True)
     header = Header("a", 1, MEMBERS, state, b"n" * 8, (b"n" * 8,) * 3 if state is NodeState.COMPLETE else (), 40)
     PromiseStore.create(files.store_path, header, [(ROW, POISON), (OTHER, POISON)]).close()
-    write_born(files)
+    write_born(files, begun=[ROW, OTHER])
     files.store_path.with_name("raft").write_bytes(b"journal")
     return files
 

@@ -1,0 +1,449 @@
+"""born.json: what a home has begun is remembered through everything that writes the file, wherever
+the state files were, and a store that lacks it does not sign.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cometkms.core.pure import core as pure
+from cometkms.durable import FormatError
+from cometkms.errors import StateError, StoreFailure
+from cometkms.limits import BLOCK_BYTES
+from cometkms.model import HRS, Row, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights, burnt_up_to
+from cometkms.rules.epoch import Ended, Standing
+from cometkms.store import epoch as epochs
+from cometkms.store import node_store, state_file
+from cometkms.store.born import Born, load_born, save_born, united
+from cometkms.store.node_store import (
+    BornFiles,
+    ChainFiles,
+    NodeFiles,
+    import_mark,
+    open_node,
+    raise_mark,
+    read_born,
+    read_born_members,
+    read_epoch,
+    read_following,
+    recover,
+    refuse_lost,
+    write_born,
+)
+from cometkms.store.promise_store import Header, PromiseStore, survey
+from cometkms.store.reset import reset_mark
+from tests.unit.store.test_promise_store import PUBLIC
+
+CORE = pure.CORE
+HUB, ZONE = Row(PUBLIC, "hub"), Row(PUBLIC, "zone")
+THREE = ("node0", "node1", "node2")
+SAID = Born(("node0",), 3, THREE, THREE, (Ended(2, ("node0",), ("node0",)),), (HUB, ZONE), (ZONE,))
+
+
+def burnt(height: int) -> Watermark:
+    return Watermark(HRS(height, 0, 2))
+
+
+def home_of(home: Path, *rows: Row, members: tuple[str, ...] = ()) -> NodeFiles:
+    """A home that has these chains configured; their state files stand at 5."""
+    chains = tuple(ChainFiles(row, home / "priv" / row.chain_id / "state.json") for row in rows)
+    for chain in chains:
+        if not chain.state_path.exists():
+            chain.state_path.parent.mkdir(parents=True, exist_ok=True)
+            state_file.save(chain.state_path, burnt(5))
+    return NodeFiles.at(home, "node0", chains, members)
+
+
+def started(files: NodeFiles, height: int = 7, state: NodeState = NodeState.COMPLETE) -> None:
+    """A store whose node has promised up to this height in each configured chain, and started."""
+    if not files.store_path.exists():
+        files.store_path.parent.mkdir(parents=True, exist_ok=True)
+        header = Header("node0", 1, files.members, state, bytes(8))
+        PromiseStore.create(files.store_path, header, [(chain.row, burnt(5)) for chain in files.chains]).close()
+    opened = open_node(files, CORE)
+    for number in opened.rows:
+        opened.store.write_mark(number, burnt(height))
+    opened.store.close()
+
+
+def opens(files: NodeFiles) -> dict[Row, HRS]:
+    store = open_node(files, CORE).store
+    try:
+        return {row: store.mark(number).hrs for number, row in enumerate(store.rows)}
+    finally:
+        store.close()
+
+
+@pytest.fixture(params=[(), THREE], ids=["alone", "of several"])
+def members(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
+def make_put_back(tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    """A home that has begun both chains, with a store from before it began the second."""
+    hub, both = (home_of(tmp_path, *rows, members=members) for rows in ((HUB,), (HUB, ZONE)))
+    started(hub)
+    old = hub.store_path.read_bytes()
+    started(both)
+    hub.store_path.write_bytes(old)
+    return both
+
+
+def make_lost(tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    """A home that has begun both chains, lost its store, and recovered without the second."""
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both)
+    both.store_path.unlink()
+    assert recover(home_of(tmp_path, HUB, members=members), Heights(100), CORE).lost == ("zone",)
+    return both
+
+
+@pytest.fixture
+def put_back(tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    return make_put_back(tmp_path, members)
+
+
+@pytest.fixture
+def lost(tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    return make_lost(tmp_path, members)
+
+
+@pytest.fixture(params=[make_put_back, make_lost])
+def forgotten(request: pytest.FixtureRequest, tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    """One or the other; a member of several has met the others since."""
+    files = request.param(tmp_path, members)
+    store = PromiseStore.open(files.store_path)
+    store.write_header(replace(store.header, unclaimed=False))
+    store.close()
+    return files
+
+
+# --- the file ---
+
+
+def test_what_is_written_is_read_and_an_older_version_refuses_a_file_that_says_lost(tmp_path: Path) -> None:
+    path = tmp_path / "born.json"
+    save_born(path, SAID)
+    assert load_born(path) == SAID
+    assert json.loads(path.read_bytes())["format"] == 2
+    kept = replace(SAID, lost=())
+    save_born(path, kept)
+    assert load_born(path) == kept
+    assert "format" not in json.loads(path.read_bytes()), "an older version goes on with it"
+
+
+def test_a_file_from_before_there_were_rows_knows_of_none(tmp_path: Path) -> None:
+    path = tmp_path / "born.json"
+    path.write_text('{"ids": ["node0"], "epoch": 1, "members": ["node0"]}')
+    assert load_born(path) == Born(("node0",), 1, ("node0",))
+
+
+ROW_SAID = {"id": "hub", "key": PUBLIC.hex(), "lost": False}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        7,
+        {"hub": PUBLIC.hex()},
+        [7],
+        [{"id": "hub", "key": PUBLIC.hex()}],
+        [{**ROW_SAID, "more": 1}],
+        [{**ROW_SAID, "id": 7}],
+        [{**ROW_SAID, "lost": 1}],
+        [{**ROW_SAID, "key": PUBLIC.hex()[:-2]}],
+        [{**ROW_SAID, "key": "zz" * 32}],
+        [{**ROW_SAID, "key": 7}],
+        [ROW_SAID, {**ROW_SAID, "lost": True}],
+    ],
+)
+def test_rows_that_make_no_sense_stop_the_start(tmp_path: Path, wrong: object) -> None:
+    files = home_of(tmp_path, HUB)
+    started(files)
+    files.born_paths[0].write_text(json.dumps({"ids": ["node0"], "epoch": 1, "members": ["node0"], "chains": wrong}))
+    with pytest.raises(StateError, match=r"born\.json cannot be understood"):
+        open_node(files, CORE)
+
+
+def test_a_format_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "born.json"
+    path.write_text('{"ids": [], "format": 3}')
+    with pytest.raises(FormatError, match="knows 2 only"):
+        load_born(path)
+
+
+def test_together_the_last_epoch_counts_and_no_row_is_lost() -> None:
+    behind = Born(("a",), 1, ("a",), ("a", "b"), (), (HUB,), ())
+    ahead = Born(("b",), 2, ("a", "b"), (), (Ended(1, ("a",), ("a",)),), (ZONE,), (ZONE,))
+    for found in ([behind, ahead], [ahead, behind]):
+        assert set(united(found).ids) == {"a", "b"}
+        assert replace(united(found), ids=()) == Born((), 2, ("a", "b"), (), ahead.ended, (HUB, ZONE), (ZONE,))
+
+
+# --- what has begun is kept ---
+
+
+def test_a_start_writes_what_it_has_begun_before_anything_can_be_signed(
+    tmp_path: Path, members: tuple[str, ...]
+) -> None:
+    files = home_of(tmp_path, HUB, ZONE, members=members)
+    started(files)
+    assert [load_born(path).begun for path in files.born_paths] == [(HUB, ZONE)] * 2
+    one = home_of(tmp_path, HUB, members=members)
+    files.born_paths[0].write_text('{"ids": ["node0"], "epoch": 1}')  # of an older version
+    assert opens(one)[ZONE] == HRS(7, 0, 2)
+    assert load_born(files.born_paths[0]).begun == (HUB, ZONE), "also what the store alone has"
+
+
+def test_every_writer_keeps_and_unites_what_all_files_say(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB, ZONE)
+    first, second = files.born_paths
+    save_born(first, Born(("node0",), 1, ("node0",), begun=(HUB,)))
+    save_born(second, Born(("node0",), 1, ("node0",), begun=(ZONE,), lost=(ZONE,)))
+    born = BornFiles(files)
+    born.write(2, THREE)
+    born.write(2, THREE)
+    for path in files.born_paths:
+        assert (load_born(path).begun, load_born(path).lost, load_born(path).epoch) == ((HUB, ZONE), (ZONE,), 2)
+    write_born(files, 3)
+    assert load_born(first).lost == (ZONE,)
+
+
+def test_a_mark_that_is_imported_and_a_reset_note_the_row_that_they_add(
+    tmp_path: Path, members: tuple[str, ...]
+) -> None:
+    started(home_of(tmp_path, HUB, members=members))
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    import_mark(both, both.chains[1], burnt(9), CORE)
+    assert load_born(both.born_paths[1]).begun == (ZONE,)
+    other = home_of(tmp_path, Row(PUBLIC, "third"), members=members)
+    reset_mark(other, other.chains[0], 3)
+    assert load_born(other.born_paths[0]).begun == (other.chains[0].row,)
+
+
+def test_who_was_not_born_yet_is_said_to_have_begun_nothing(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB, members=THREE)
+    opens(files)
+    import_mark(files, files.chains[0], burnt(9), CORE)
+    assert not any(path.exists() for path in files.born_paths)
+
+
+def test_an_epoch_that_is_begun_notes_every_row_of_its_store(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB, ZONE)
+    started(files)
+    one = home_of(tmp_path, HUB)
+    seal = epochs.seal(one, CORE, THREE)
+    new = home_of(tmp_path, HUB, members=THREE)
+    epochs.begin(new, [seal], CORE)
+    assert load_born(new.born_paths[0]).begun == (HUB, ZONE)
+    assert opens(new)[ZONE] == HRS(7, 0, 2)
+
+
+# --- a store that lacks it ---
+
+
+def test_a_store_from_before_a_chain_was_begun_does_not_sign(put_back: NodeFiles) -> None:
+    with pytest.raises(
+        StateError, match=r"^zone: .*has begun this chain.*older copy.*recover --min-height zone="
+    ) as caught:
+        open_node(put_back, CORE)
+    assert ("move" in str(caught.value)) is not put_back.alone, "the others know it"
+    assert opens(replace(put_back, chains=put_back.chains[:1]))[HUB] == HRS(7, 0, 2)
+
+
+def test_a_chain_that_a_recovery_left_out_does_not_sign_before_another_burns_it(lost: NodeFiles) -> None:
+    hub = replace(lost, chains=lost.chains[:1])
+    assert opens(hub)[HUB].height == 100
+    with pytest.raises(StateError, match=r"^zone: .*promised there is lost.*recover --min-height zone="):
+        open_node(lost, CORE)
+    assert recover(hub, Heights(200), CORE).lost == ("zone",), "a whole store does not bring it back"
+    assert recover(lost, Heights(300), CORE).lost == ()
+    assert opens(lost) == {HUB: burnt_up_to(300).hrs, ZONE: burnt_up_to(300).hrs}
+    assert "format" not in json.loads(lost.born_paths[1].read_bytes())
+
+
+ASKED: dict[str, Callable[[NodeFiles, ChainFiles], object]] = {
+    "seal": lambda files, _: epochs.seal(files, CORE, ("node0", "node3")),
+    "import_mark": lambda files, chain: import_mark(files, chain, burnt(9), CORE),
+    "raise_mark": lambda files, chain: raise_mark(files, chain, [burnt(9)], CORE),
+    "reset": lambda files, chain: reset_mark(files, chain, 9),
+    "refuse_lost": refuse_lost,
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_nothing_else_goes_by_such_a_store(asked: str, forgotten: NodeFiles) -> None:
+    files = forgotten
+    before = survey(files.store_path)
+    with pytest.raises(StateError, match=r"^zone: .*born\.json says"):
+        ASKED[asked](files, files.chains[1])
+    assert survey(files.store_path) == before
+
+
+def test_what_it_promised_is_told_on_the_operators_word_alone(forgotten: NodeFiles) -> None:
+    files = forgotten
+    chain = files.chains[1]
+    seals = []
+    if not files.alone:
+        marks = ((HUB, burnt(7)),)
+        seals = [epochs.Seal(name, 1, THREE, THREE, Standing.CONFIRMED, marks) for name in THREE[1:]]
+    with pytest.raises(StateError, match=r"^zone: "):
+        epochs.promised(files, chain, seals, CORE)
+    assert epochs.promised(files, chain, seals, CORE, 50) == burnt_up_to(50)
+
+
+def test_no_epoch_begins_at_the_state_file_of_such_a_chain(tmp_path: Path) -> None:
+    hub, both = home_of(tmp_path, HUB), home_of(tmp_path, HUB, ZONE)
+    started(hub)
+    old = hub.store_path.read_bytes()
+    started(both)
+    hub.store_path.write_bytes(old)
+    seal = epochs.seal(hub, CORE, THREE)
+    new = home_of(tmp_path, HUB, ZONE, members=THREE)
+    with pytest.raises(StateError, match=r"^zone: .*has begun this chain"):
+        epochs.begin(new, [seal], CORE)
+    begun = epochs.begin(new, [seal], CORE, heights=Heights(40))
+    assert dict(begun.marks)[ZONE] == burnt_up_to(40)
+
+
+def test_a_new_machine_begins_with_the_chain_that_only_it_has(tmp_path: Path) -> None:
+    """One node grows to three, with a chain that is new to the new machines."""
+    old = home_of(tmp_path / "old", HUB)
+    started(old)
+    seal = epochs.seal(old, CORE, THREE)
+    new = replace(home_of(tmp_path / "new", HUB, ZONE, members=THREE), node_id="node1")
+    new = NodeFiles.at(tmp_path / "new", "node1", new.chains, THREE)
+    epochs.begin(new, [seal], CORE)
+    assert opens(new) == {HUB: HRS(7, 0, 2), ZONE: HRS(5, 0, 2)}
+
+
+@pytest.mark.parametrize("state", [NodeState.EMPTY, NodeState.RECOVERING])
+def test_who_reads_the_others_before_it_promises_starts(tmp_path: Path, state: NodeState) -> None:
+    both = home_of(tmp_path, HUB, ZONE, members=THREE)
+    started(both)
+    both.store_path.unlink()
+    assert opens(both)[ZONE] == HRS(5, 0, 2), "a wiped member recovers"
+    both.store_path.unlink()
+    header = Header("node0", 1, THREE, state, bytes(8))
+    PromiseStore.create(both.store_path, header, [(HUB, burnt(5))]).close()
+    assert opens(both)[ZONE] == HRS(5, 0, 2)
+
+
+def test_a_chain_that_was_never_here_begins_at_its_state_file(tmp_path: Path, members: tuple[str, ...]) -> None:
+    started(home_of(tmp_path, HUB, members=members))
+    assert opens(home_of(tmp_path, HUB, ZONE, members=members))[ZONE] == HRS(5, 0, 2)
+
+
+# --- what a recovery keeps ---
+
+
+def damaged(files: NodeFiles) -> None:
+    """The newer slot of the second chain's row does not check."""
+    data = bytearray(files.store_path.read_bytes())
+    for block in (4, 5):
+        if burnt_slot(data, block) == 7:
+            data[block * BLOCK_BYTES + 100] ^= 1
+    files.store_path.write_bytes(data)
+
+
+def burnt_slot(data: bytes, block: int) -> int:
+    """The height in a row's slot, where its mark is burnt."""
+    one = bytearray(len(data))
+    one[: 2 * BLOCK_BYTES] = data[: 2 * BLOCK_BYTES]
+    one[4 * BLOCK_BYTES : 5 * BLOCK_BYTES] = data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+    return dict(node_store.marks_in(Path("x"), bytes(one)))[ZONE].hrs.height
+
+
+def test_a_whole_store_keeps_a_chain_that_is_not_configured(tmp_path: Path, members: tuple[str, ...]) -> None:
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both)
+    assert recover(replace(both, chains=both.chains[:1]), Heights(100), CORE).lost == ()
+    assert opens(both)[ZONE] == HRS(7, 0, 2)
+
+
+def test_of_a_damaged_one_it_is_kept_as_a_lower_bound_and_lost(tmp_path: Path, members: tuple[str, ...]) -> None:
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both, 6)
+    started(both, 7)
+    damaged(both)
+    for path in both.born_paths:  # of an older version: the store itself says that it was begun
+        path.write_text(json.dumps({"ids": ["node0"], "epoch": 1, "members": both.members}))
+    assert recover(replace(both, chains=both.chains[:1]), Heights(100), CORE).lost == ("zone",)
+    with pytest.raises(StateError, match=r"^zone: .*is lost"):
+        open_node(both, CORE)
+    assert recover(both, Heights(each={"hub": 200, "zone": 3}), CORE).marks[1].hrs.height == 6
+
+
+def test_of_an_old_copy_it_is_lost(tmp_path: Path) -> None:
+    """The configured chain's state file, or another row that is missing, shows that it is one."""
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+    hub = replace(both, chains=both.chains[:1])
+    state_file.save(hub.chains[0].state_path, burnt(9))
+    assert recover(hub, Heights(100), CORE).lost == ("zone",)
+
+
+def test_a_recovery_that_is_interrupted_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+    damaged(both)
+    hub = replace(both, chains=both.chains[:1])
+
+    def full(*_: object) -> None:
+        raise StoreFailure("the disk is full")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreFailure, match="is written already"):
+        patched.setattr(state_file, "save", full)
+        recover(hub, Heights(100), CORE)
+    assert recover(hub, Heights(100), CORE).lost == ("zone",), "the new store is not taken for a whole one"
+
+
+# --- where it is read ---
+
+
+def test_a_home_that_goes_over_to_tables_and_back_loses_nothing(tmp_path: Path) -> None:
+    """The state file moves from priv/ into a directory there, or out of it; born.json stays."""
+    files = home_of(tmp_path, HUB)
+    plain = NodeFiles.at(tmp_path, "node0", (ChainFiles(HUB, tmp_path / "priv" / "state.json"),))
+    started(files)
+    for before, after in ((files, plain), (plain, files)):
+        before.chains[0].state_path.rename(after.chains[0].state_path)
+        kept = after.store_path.read_bytes()
+        after.store_path.unlink()
+        with pytest.raises(StateError, match=f"{before.born_paths[0]} says that node 'node0' was born here"):
+            open_node(after, CORE)
+        after.store_path.write_bytes(kept)
+        assert opens(after)[HUB] == HRS(7, 0, 2)
+        before.born_paths[0].unlink()
+        assert load_born(after.born_paths[0]).begun == (HUB,)
+
+
+def test_a_file_that_was_left_behind_says_nothing_of_a_later_epoch(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB, members=THREE)
+    left = tmp_path / "priv" / "born.json"
+    save_born(left, Born(("node0",), 1, ("node0",), THREE))
+    write_born(files, 2)
+    assert (read_epoch(files), read_following(files), read_born_members(files)) == (2, (), list(THREE))
+    recover(files, Heights(100), CORE)
+    assert load_born(left).members == THREE
+    left.write_text("{")
+    with pytest.raises(StateError, match="cannot be understood"):
+        read_born(files)
+    recover(files, Heights(200), CORE)
+    assert read_born(files) == ["node0"]
+
+
+def test_what_was_lost_is_found_wherever_a_file_says_it(tmp_path: Path) -> None:
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+    both.store_path.unlink()
+    recover(replace(both, chains=both.chains[:1]), Heights(100), CORE)
+    shutil.copy(both.born_paths[0], tmp_path / "priv" / "born.json")
+    recover(both, Heights(200), CORE)
+    assert opens(both)[ZONE].height == 200
