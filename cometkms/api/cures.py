@@ -63,8 +63,8 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; a node of its own needs another `id` and a home from `cmkms init`",
     PeerCode.MYSELF: "its address in `peer` leads to this very node: correct the address of {subject}",
     PeerCode.NAME: "the `id` there and its name in `peer` differ: make them the same; a copied config.toml needs its own `id`",
-    PeerCode.KEY: "the validator key or priv/cluster.key differ: here, where it is so with every member, else there; or its address in `peer` leads "
-    "to another machine: `cmkms config digest` on both",
+    PeerCode.KEY: "the validator key, the [[chain]] tables (one of their keys is what members know each other by) or priv/cluster.key differ: here, "
+    "where it is so with every member, else there; or its address in `peer` leads to another machine: `cmkms config digest` on both",
     PeerCode.SUPERSEDED: "another machine, or a later store, stands for {subject} now: leave the earlier one off if it was replaced; if an older "
     "copy of its data was put back, move data/ away there and start it",
     PeerCode.UNBELIEVED: "its numbers are beyond what promises can have made: find out what runs as {subject}; nothing of it is taken here",
@@ -73,8 +73,9 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.UNRESOLVED: "correct the name of {subject} in `peer`, or the DNS that this machine asks; an address needs neither",
     PeerCode.NOT_DIALLED: "on the machine of {subject}: `systemctl status cmkms`, `cmkms start` if it is down; if it runs, this node's address in its "
     "`peer` must be this machine's, no other machine may run as this node, and the port of `raft_addr` must be open from there",
-    PeerCode.STRANGER: "if the node at that address is {subject}, it has another validator key or cluster.key: `cmkms config digest` there and here, put "
-    "the right key there, and restart it; it is only that node's word. Else look what runs there, and start {subject}",
+    PeerCode.STRANGER: "if the node at that address is {subject}, it has another validator key or cluster.key, or other [[chain]] tables, of whose keys "
+    "one is what members know each other by: `cmkms config digest` there and here, put the right key or table there, and restart it; it is only that "
+    "node's word. Else look what runs there, and start {subject}",
     PeerCode.HANDSHAKE: _LOSES + _LOSES_MORE,
     PeerCode.NOT_ACKNOWLEDGED: _LOSES + _LOSES_MORE,
     PeerCode.CLOSED_EARLY: "its log says why it closes: `cmkms doctor` there; another `peer` list, another key, or a node that is just starting",

@@ -69,7 +69,8 @@ class Ports:
     nothing is. recovered(row): its mark was read from all others. verifies(row, mark): whether the
     mark's signature is the row's. prove(incarnation): this member's signature over it.
     proven(statement): whether the member that it names signed it. disconnect(member, why): it is an
-    earlier store's process. forget(member): a store began anew: what was known of the earlier one's
+    earlier store's process. why_away(member): why it is not connected, "" where that is not known.
+    forget(member): a store began anew: what was known of the earlier one's
     seq is nothing.
     """
 
@@ -86,6 +87,7 @@ class Ports:
     prove: Callable[[Incarnation], bytes]
     proven: Callable[[Statement], bool]
     disconnect: Callable[[str, str], None]
+    why_away: Callable[[str], str]
     forget: Callable[[str], None]
 
 
@@ -269,8 +271,8 @@ class Membership:
             unheard = [name for name in self._others if name not in self._heard and name not in self._adopted]
             return (
                 "its store takes the place of an earlier one: what the others know of that must be heard first; not heard yet: "
-                f"{self._names(unheard)}; cure: start them. Where one is sealed and stopped: stop this node, then the `cmkms member` command of "
-                f"that change here{self._strict_words}"
+                f"{self._names(unheard)}; cure: start them, or where one runs, `cmkms doctor` here says what lets it come. Where one is sealed and "
+                f"stopped: stop this node, then the `cmkms member` command of that change here{self._strict_words}"
             )
         if self._accusers:
             return (
@@ -315,7 +317,7 @@ class Membership:
     def _named(self, name: str) -> str:
         news = self._lives.get(name)
         if name not in self._connected:
-            return f"{name} (not connected)"
+            return f"{name} (not connected{': ' + why if (why := self._ports.why_away(name)) else ''})"
         return f"{name} (starting)" if news is not None and news.starting else name
 
     def _sealed(self, names: list[str]) -> list[str]:

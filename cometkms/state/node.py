@@ -149,6 +149,7 @@ class ClusterNode:
                 prove=lambda one: epoch.sign(statement_bytes(epoch.digest, epoch.me, one)),
                 proven=lambda statement: epoch.proves(statement, core.verify),
                 disconnect=outside.disconnect,
+                why_away=outside.why_away,
                 forget=self.roster.forget,
             ),
             clock=clock,
@@ -341,9 +342,8 @@ class ClusterNode:
 
     def tick(self) -> None:
         """When idle_for_s() is over (one node alone: rarely). Raises: StoreFailure, BehindError."""
-        raft = self.leadership.raft
         self.membership.tick()
-        if raft is not None:
+        if (raft := self.leadership.raft) is not None:
             self.leadership.hold()
             raft.tick()
             self.signatures.replicate(self.reservations.quiet_s)

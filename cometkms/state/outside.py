@@ -62,6 +62,10 @@ class NodeOutside:
         """Send to a member, and return False where it is not connected."""
         return self._network.send(member, payload)
 
+    def why_away(self, member: str) -> str:
+        """Tell why a member is not connected; "" where that is not known."""
+        return next((one["last_error"] for one in self._network.document() if one["id"] == member), "")
+
     def disconnect(self, member: str, why: str) -> None:
         """Close the connection to a member, if there is one."""
         self._network.disconnect(member, why)

@@ -16,6 +16,10 @@ class Outside(Protocol):
         """Send to a connected member, and return False when it is not connected."""
         ...
 
+    def why_away(self, member: str) -> str:
+        """Why a member is not connected, with a code (wire/why.py); "" where that is not known."""
+        ...
+
     def disconnect(self, member: str, why: str) -> None:
         """Close the connection to a member, if there is one."""
         ...

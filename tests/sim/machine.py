@@ -257,6 +257,9 @@ class Node:
             return
         self.signer.fast.on_queue()
 
+    def why_away(self, member: str) -> str:
+        return ""
+
     def disconnect(self, member: str, why: str) -> None:
         self.world.note(f"{self.name}: disconnects {member}: {why}")
         for connection in self.world.connections_of(self.name):

@@ -133,6 +133,18 @@ def test_two_that_begin_at_once_one_loses(three: Three) -> None:
     assert old is not winner
 
 
+def test_a_member_that_is_waited_for_and_runs_is_told_with_what_keeps_it_away(three: Three) -> None:
+    """Another [[chain]] table there, say, and so another identity: to start it helps nothing."""
+    a = three.add("a", strict=True)
+    three.add("b")
+    three.meet("a", "b")
+    a.away["c"] = "a node at 10.0.0.3 calls itself 'c' and has another validator key or cluster.key"
+    three.wait(2 * START_READ_S)
+    why = a.node.membership.why
+    assert f"not heard yet: c (not connected: {a.away['c']}); cure: start them, or where one runs" in why
+    assert "`cmkms doctor` here says what lets it come" in why
+
+
 def test_a_strict_start_that_waits_for_one_that_may_be_lost_for_good_says_what_to_type(three: Three) -> None:
     """It waits for all; nothing here can know that one will never come."""
     a = three.add("a", strict=True)

@@ -113,6 +113,8 @@ def test_an_empty_node_among_complete_ones_is_one_that_lost_its_store(three: Thr
     assert three.nodes["c"].store.header.state is NodeState.EMPTY, "one member's word makes no node lose what it was"
     assert "a was born without this node" in three.nodes["c"].node.membership.why
     assert "b (not connected)" in three.nodes["c"].node.membership.why
+    three.nodes["c"].away["b"] = "refused"
+    assert "b (not connected: refused)" in three.nodes["c"].node.membership.why
     three.meet("b", "c")
     three.wait(1.0)
     assert "c" in three.ready()

@@ -1,5 +1,5 @@
-"""A restart of the node that a member ordered, which the process asks its supervisor for: a
-drill's, and not without end.
+"""What the shell does for the node: a restart that a member ordered, which the process asks its
+supervisor for (a drill's, and not without end), and what keeps a member away.
 """
 
 from types import SimpleNamespace
@@ -20,3 +20,9 @@ def test_the_state_process_asks_for_restarts_until_there_were_enough_in_a_day() 
     assert [order(0), order(ASKED_RESTARTS_MAX - 1)] == ["", ""]
     assert order(ASKED_RESTARTS_MAX) == "it was restarted by order 120 times within 24 hours"
     assert len(asked) == 2
+
+
+def test_what_keeps_a_member_away_is_what_status_shows_of_it() -> None:
+    told = [{"id": "b", "last_error": "digests differ"}, {"id": "c", "last_error": ""}]
+    outside: Any = SimpleNamespace(_network=SimpleNamespace(document=lambda: told))
+    assert [NodeOutside.why_away(outside, member) for member in ("b", "c")] == ["digests differ", ""]

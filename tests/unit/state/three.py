@@ -94,6 +94,7 @@ class One:
         self.silent = False
         self.sealed_for: tuple[str, ...] = ()
         self.cannot_restart = self.trouble = ""
+        self.away: dict[str, str] = {}  # why a member is not connected
         digest = options.pop("digest", b"d" * 32)
         self.node = ClusterNode(
             epoch=Epoch(name, options.pop("epoch", 1), NAMES, digest, KEYS, IDENTITIES[name].sign), store=self.store,
@@ -108,6 +109,9 @@ class One:
         if not self.silent:
             self.sent.append((member, payload))
         return True
+
+    def why_away(self, member: str) -> str:
+        return self.away.get(member, "")
 
     def disconnect(self, member: str, why: str) -> None:
         self.cut.append((member, why))
