@@ -410,6 +410,23 @@ def _is_to_be_handed_over(status: os.stat_result, path: Path, known: frozenset[i
     return True
 
 
+def why_gone(path: Path, fd: int, inside: Path) -> str:
+    """Why a file that is open is not what its name leads to any more; "" where it is. What is
+    written to one that is gone is lost, and no write or sync says so.
+
+    `path`: its name in the directory in which this process works; `inside`: where that was when the
+    process came there. The kernel tells where it is now also to one that sees no other directory.
+    Raises: OSError where it cannot be told.
+    """
+    try:
+        if not os.path.samestat(path.lstat(), os.fstat(fd)):
+            return "another file stands in its place"
+        now = Path.cwd()
+    except FileNotFoundError:
+        return "it was removed, or moved away"
+    return "" if now == inside else f"its directory was moved to {now}"
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and creations in a directory durable. Raises: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

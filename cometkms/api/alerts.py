@@ -72,6 +72,9 @@ RULES: Final[dict[str, Rule]] = {
     "no_leader": Rule(
         3.0, 1.0, "see with `cmkms peers` who is missing and start it: `cmkms start` on its machine; a majority must be up, connected and complete"
     ),
+    "store_gone": Rule(
+        0.0, 1.0, "find what removed it; move that very file back, no copy: it goes on by itself; else `systemctl restart cmkms` only as docs/RUNBOOK.md says"
+    ),
     "requests_refused": Rule(
         0.0, 5.0, "`cmkms status` says which validator and why; nothing needs to be recovered because of it"
     ),
@@ -217,6 +220,8 @@ class Alerts:
         else:
             yield from _leadership(status)
             yield from _members(status)
+        if gone := status.get("store_gone", ""):
+            yield Held("store_gone", "", gone)
         yield from _refused(status)
         if status["situation"]["leads"] == "here":
             self._led_at = monotonic

@@ -95,6 +95,7 @@ class Status(TypedDict, total=False):
     next: list[str]
     why: str
     strict_wait: StrictWaitReport | None
+    store_gone: str
     term: int
     epoch: int
     digest: str
@@ -177,6 +178,7 @@ def _put_state(status: Status, state: StateSection) -> None:
     status["next"] = state.get("next", [])
     status["why"] = state.get("why", "")
     status["strict_wait"] = state.get("strict_wait")
+    status["store_gone"] = state.get("store_gone", "")
     status["term"] = state.get("term", 0)
     status["epoch"] = state.get("epoch", 0)
     status["digest"] = state.get("digest", "")

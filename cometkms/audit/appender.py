@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cometkms.durable import Disk, open_file, sync_directory
+from cometkms.durable import Disk, open_file, sync_directory, why_gone
 from cometkms.errors import WordedError
 
 _CHUNK_BYTES: Final = 1 << 20
-_GONE: Final = "the file that is written to was removed, or moved away"
 
 
 class Appender:
@@ -37,15 +36,11 @@ class Appender:
         self._written = os.fstat(self.fd).st_size
         sync_directory(self._directory)
 
-    def look(self) -> None:
-        """Raises: OSError where the open file is gone from its name: removed, alone or with its
-        directory, moved away or replaced. What is written to it is lost, and no write says so."""
-        if self._path is None:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(self._path.lstat(), os.fstat(self.fd)):
-                return
-        raise WordedError(errno.ENOENT, _GONE, str(self._path))
+    def look(self, inside: Path) -> None:
+        """Raises: OSError where the open file is gone from its name. `inside`: as why_gone() has
+        it."""
+        if self._path is not None and (why := why_gone(self._path, self.fd, inside)):
+            raise WordedError(errno.ENOENT, why, str(self._path))
 
     def write(self, pending: bytearray) -> None:
         """Write all of it, and take out what was written. Raises: OSError, and what is left was not

@@ -24,7 +24,7 @@ from cometkms.config.schema import Settings
 from cometkms.core import choose
 from cometkms.core.interface import Queue
 from cometkms.durable import hand_over, make_directory
-from cometkms.errors import WordedError, cure_of_file, said
+from cometkms.errors import cure_of_file, said
 from cometkms.hardening.account import AUDIT_NAME
 from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Measure, MeasureReport, Mode, tell
@@ -300,10 +300,7 @@ class _Writer:
         is to be written stays here. Raises: OSError.
         """
         self._looked_at = time.monotonic()
-        self._audit.look()
-        # the kernel's own name of the directory; shut in there, this process sees no other way
-        if (now := Path.cwd()) != self._inside:
-            raise WordedError(errno.ENOENT, f"its directory was moved to {now}", str(self._audit.path or ""))
+        self._audit.look(self._inside)
 
     # --- telling ---
 

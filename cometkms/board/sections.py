@@ -254,7 +254,7 @@ class DifferenceReport(TypedDict):
 
 class StateSection(TypedDict, total=False):
     """Written by the state process. node_state: a MemberState; next: who begins the next epoch,
-    where this one is sealed."""
+    where this one is sealed; store_gone: why the store's file is gone from its name."""
 
     node_id: str
     is_leader: bool
@@ -267,6 +267,7 @@ class StateSection(TypedDict, total=False):
     next: list[str]
     node_state: str
     why: str
+    store_gone: str
     term: int
     strict_wait: StrictWaitReport | None
     lease_left_s: float

@@ -380,7 +380,9 @@ def answers(name: str, sections: Sections, beat_ages_s: Mapping[str, float | Non
 
 def _own_why(state: StateSection) -> str:
     """What keeps this node itself from counting. A complete one counts: its `why` says then why
-    nobody leads, as the table does."""
+    nobody leads, as the table does. One whose store is gone counts for nobody."""
+    if gone := state.get("store_gone", ""):
+        return gone
     return state.get("why", "") if state.get("node_state") != MemberState.COMPLETE else ""
 
 

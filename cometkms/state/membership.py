@@ -186,7 +186,9 @@ class Membership:
         starts = strict and header.state is NodeState.COMPLETE
         self._claiming = bool(others) and (header.unclaimed or lost or starts)
         self.counters: dict[str, int] = {}
-        self.ready = not others and self.state is NodeState.COMPLETE
+        self.gone = ""  # why the store is not where the next start looks for it
+        self._served = False  # it would promise, were its store not gone
+        self._serve(on=not others and self.state is NodeState.COMPLETE)
         self._retired = ""
         self._following: tuple[
             str, ...
@@ -216,7 +218,7 @@ class Membership:
     @property
     def phase(self) -> MemberState:
         """Return what /status shows: the durable state, or "starting"."""
-        if self.state is NodeState.COMPLETE and not self.ready:
+        if self.state is NodeState.COMPLETE and not self.ready and not (self.gone and self._served):
             return MemberState.STARTING
         return MemberState[self.state.name]
 
@@ -244,8 +246,8 @@ class Membership:
     @property
     def why(self) -> str:
         """Why it does not promise yet, naming whom it waits for; "" when it does."""
-        if self._retired:
-            return self._retired
+        if self._retired or self.gone:
+            return self._retired or self.gone
         if self.state is NodeState.SEALED:
             return sealed_words(self._store.header.epoch, self._me, self._following)
         if self.ready:
@@ -682,7 +684,7 @@ class Membership:
         )  # fmt: skip
         self._count("store_behind")
         if self.state is NodeState.COMPLETE:
-            self.ready = False
+            self._serve(on=False)
             self._begin_reading()
 
     def on_later_epoch(self, member: str, epoch: int) -> None:
@@ -733,7 +735,20 @@ class Membership:
         """Stop serving for the rest of this process's life: somebody else may be
         counting on the same key.
         """
-        self.ready, self._retired = False, why
+        self._serve(on=False)
+        self._retired = why
+
+    def on_store(self, gone: str) -> None:
+        """The store's file is gone from its name: what is promised now would be forgotten by the
+        next start, so nothing is. What was promised is still known, and answers who reads it. "":
+        it is there again.
+        """
+        self.gone = gone
+        self._serve(on=self._served)
+
+    def _serve(self, *, on: bool) -> None:
+        self._served = on
+        self.ready = on and not self.gone
 
     # --- transitions ---
 
@@ -893,7 +908,7 @@ class Membership:
     def _become_ready(self) -> None:
         if self.state is not NodeState.COMPLETE:
             raise InvariantError(f"a node that is {self.state.name.lower()} was to promise")
-        self.ready = True
+        self._serve(on=True)
         self._tell_all()
 
     def tell(self) -> None:

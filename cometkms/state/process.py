@@ -54,6 +54,7 @@ from cometkms.state.peers.network import PeerNetwork, PeerTarget
 from cometkms.state.raft import RaftLog
 from cometkms.state.report import StateReport
 from cometkms.state.roster import Epoch
+from cometkms.state.store_watch import watch_store
 from cometkms.state.ticks import Ticks
 from cometkms.state.writer import StateWriter, start_writer
 from cometkms.store.clone import take_name
@@ -345,12 +346,11 @@ class _State:
         self._events.add(EventKind.STARTED)
         self.node.start()
         self._report.write()
+        self._context.on_beat(watch_store(self._opened.store, self.node, self._log, self._publish_soon))
         self._context.on_beat(self._report.on_beat)
 
     def _listen_alone(self) -> None:
-        """Listen for a cluster with the same key, which this node must not stand beside (rule 9),
-        and for nobody else.
-        """
+        """Listen only for a cluster with the same key, which it must not stand beside (rule 9)."""
         try:
             self._network.start()
         except BusyError as error:

@@ -143,6 +143,7 @@ class StateReport:
             next=list(self._writer.following) if node.membership.state is NodeState.SEALED else [],
             node_state=node.membership.phase,
             why=node.why,
+            store_gone=node.membership.gone,
             strict_wait=StrictWaitReport(lost=list(wait.lost), starting=list(wait.starting)) if wait else None,
             term=node.leadership.term,
             lease_left_s=round(node.leadership.lease_left_s(), 2),

@@ -36,6 +36,7 @@ ALERTS = {
     "CometKMSPeerAway": "peer_away",
     "CometKMSPeerRecovering": "peer_recovering",
     "CometKMSStrictWait": "strict_wait",
+    "CometKMSStoreGone": "store_gone",
     "CometKMSPeerFar": "peer_far",
     "CometKMSConflictRefused": "conflict_refused",
     "CometKMSVoteAsBytes": "vote_as_bytes",

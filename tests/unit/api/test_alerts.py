@@ -26,6 +26,7 @@ NAMES = [
     "peer_away",
     "peer_recovering",
     "strict_wait",
+    "store_gone",
     "peer_far",
     "conflict_refused",
     "vote_as_bytes",
@@ -149,6 +150,8 @@ def jump(scene: Scene) -> None:
 CASES = [
     Case("no_leader", lambda s: s.state.update(leader_id="", is_leader=False, why="waiting"),
          lambda s: s.state.update(leader_id="node0", is_leader=True, why=""), 5, 3, "no node leads, nothing is signed: waiting"),
+    Case("store_gone", lambda s: s.state.update(store_gone="the promise store /h/promises is gone: it was removed, or moved away"),
+         lambda s: s.state.update(store_gone=""), 2, 3, "the promise store /h/promises is gone: it was removed, or moved away"),
     Case("height_stalled", lambda s: None, lambda s: s.sign(13), 62, 3,
          "chain-a: no new height since 12, for 60.0 s; 1 of 1 validators connected"),
     Case("conflict_refused", lambda s: s.refuse("conflict"), lambda s: None, 2, 602,

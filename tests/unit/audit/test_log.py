@@ -487,20 +487,20 @@ def test_what_the_operator_must_mend_is_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_from_its_name_is_told_before_it_is_written_to(how: str, tmp_path: Path) -> None:
     directory, elsewhere = tmp_path / "audit", tmp_path / "elsewhere"
     log = make(directory)
-    log.look()  # nothing is written to yet
+    log.look(Path.cwd())  # nothing is written to yet
     log.open()
-    log.look()
+    log.look(Path.cwd())
     path = directory / name_of(1)
     path.unlink() if how == "removed" else path.rename(elsewhere)
     if how == "replaced":
         path.write_bytes(elsewhere.read_bytes())
     if how == "removed with its directory":
         directory.rmdir()
-    with pytest.raises(OSError, match="was removed, or moved away"):
-        log.look()
+    with pytest.raises(OSError, match="another file stands" if how == "replaced" else "was removed, or moved away"):
+        log.look(Path.cwd())
     if how in ("moved", "replaced"):
         elsewhere.rename(path)
-        log.look()
+        log.look(Path.cwd())
         log.close()
         assert what(directory) == ["opened", "closed"]
 
