@@ -5,7 +5,10 @@ import click
 
 @click.command("demo")
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Sign for N seconds.  [default: until Ctrl-C]"
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Sign for N seconds.  [default: until Ctrl-C]",
 )
 @click.option(
     "--kill-every",
@@ -16,7 +19,7 @@ import click
 @click.option(
     "--agent", is_flag=True, help="Put an agent between the nodes and the validator; f then freezes the leader's host."
 )
-def command(seconds: float, kill_every: float | None, agent: bool) -> int:
+def command(seconds: float | None, kill_every: float | None, agent: bool) -> int:
     """Three nodes on throw-away keys sign for a built-in validator that verifies every signature.
 
     Leaves nothing behind.
@@ -32,4 +35,4 @@ def command(seconds: float, kill_every: float | None, agent: bool) -> int:
     """
     from cometkms.operator import demo
 
-    return demo.run(seconds or None, kill_every, agent=agent)
+    return demo.run(seconds, kill_every, agent=agent)

@@ -15,9 +15,12 @@ from cometkms.net.target import UnixTarget
 @click.option("--every", type=click.FloatRange(0), default=1.0, metavar="S", show_default=True,
               help="Seconds between two heights.")  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=0, metavar="N", help="Stop after N seconds.  [default: Ctrl-C]"
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Stop after N seconds.  [default: Ctrl-C]",
 )
-def command(address: str, chain_id: str, every: float, seconds: float) -> int:
+def command(address: str, chain_id: str, every: float, seconds: float | None) -> int:
     """Stand in for a validator: ask whoever dials for one height after the other, and verify every
     signature. For trials with throw-away keys.
 
@@ -37,4 +40,4 @@ def command(address: str, chain_id: str, every: float, seconds: float) -> int:
             f"{address}: the stand-in listens at tcp:// and unix:// only", cure="--listen tcp://HOST:PORT"
         )
     where = f"unix://{target.path}" if isinstance(target, UnixTarget) else f"tcp://{target}"
-    return alone.run(where, check_chain_id(chain_id), every, seconds or None)
+    return alone.run(where, check_chain_id(chain_id), every, seconds)

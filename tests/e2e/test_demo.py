@@ -109,7 +109,7 @@ def test_it_shows_the_page_the_status_address_and_a_live_line_and_ends_after_its
     pages = demo.read_until("page: ").split()[1:]
     url = demo.read_until("status: ").split()[-1]
     live = demo.read_until(r"^height \d+ ")
-    assert re.search(r"signatures verified .* p50 .* p99 .* node[0-2] leads", live)
+    assert re.search(r"^height \d+  node[0-2] leads.*  \d+ signatures verified  p50 .* p99 ", live)
     assert len(pages) == 3
     for page in pages:
         assert "<h1>" in fetch(page)[1]

@@ -68,7 +68,9 @@ class Show:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if not self._stop.is_set() and self._validator.signatures == 0:
+        if self._validator.signatures == 0:
+            if self._stop.is_set():
+                raise DemoFailure("it was ended before anything was signed")
             raise DemoFailure(f"nothing was signed in {seconds} s:\n{self._cluster.log_tails()}")
 
     async def _end_after(self, seconds: float) -> None:
@@ -143,8 +145,9 @@ class Show:
         leader = self._leader()
         nodes = f"{leader} leads" if leader else "nobody leads"
         return (
-            f"height {height}  {self._validator.signatures} signatures verified  {self._validator.refusals} conflicts refused  "
-            f"p50 {self._ms(0.5)}  p99 {self._ms(0.99)}  {nodes}{', away: ' + ', '.join(missing) if missing else ''}"
+            f"height {height}  {nodes}{', away: ' + ', '.join(missing) if missing else ''}  "
+            f"{self._validator.signatures} signatures verified  p50 {self._ms(0.5)}  p99 {self._ms(0.99)}  "
+            f"{self._validator.refusals} conflicts refused"
         )
 
     # --- the nodes ---
