@@ -580,8 +580,12 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
 
 def chain_folder(home: Path, chain_id: str, *, several: bool) -> Path:
     """Where a chain's key and state file are, unless its table says otherwise."""
-    names_folder = several and "/" not in chain_id and chain_id not in (".", "..")
-    return home / "priv" / chain_id if names_folder else home / "priv"
+    return home / "priv" / chain_id if several and names_folder(chain_id) else home / "priv"
+
+
+def names_folder(chain_id: str) -> bool:
+    """Tell whether a chain's id can be the name of its folder."""
+    return "/" not in chain_id and chain_id not in (".", "..")
 
 
 def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any]) -> AllowedBytes:
@@ -660,7 +664,12 @@ def _check_distinct(chains: list[Chain], problems: list[ConfigError]) -> None:
         ("validator address", [str(address) for chain in chains for address in chain.validator_addrs]),
     ):
         for value in sorted({one for one in values if values.count(one) > 1}):
-            problems.append(ConfigError(f"the {what} {value} is configured more than once"))
+            shared = sorted(
+                chain.id for chain in chains if str(chain.state_file) == value and not names_folder(chain.id)
+            )
+            why = f": a chain id like {shared[0]!r} names no folder of its own" if shared else ""
+            cure = "key_file and state_file in the [[chain]] of each" if shared else ""
+            problems.append(ConfigError(f"the {what} {value} is configured more than once{why}", cure=cure))
 
 
 def _hostname() -> str:

@@ -13,7 +13,6 @@ from cometkms.limits import (
     ALERT_MAX_S,
     AUDIT_MAX_MIB,
     AUDIT_MIN_MIB,
-    CHAIN_ID_MAX_BYTES,
     LEADER_NEAREST,
     LEADER_PRIORITY_MAX,
     LEASE_MAX_S,
@@ -27,6 +26,7 @@ from cometkms.net.target import UnixTarget
 from cometkms.wire.peer_id import public_key_of
 
 _SHOWN_MAX: Final = 60  # of a value in an error
+_GENESIS_MAX_BYTES: Final = 50  # of a chain id: CometBFT's types/genesis.go MaxChainIDLen
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
 _DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
@@ -140,6 +140,10 @@ def parse_validator(text: str) -> ValidatorAddress:
             raise ConfigError(
                 f"{text!r} is no unix socket; write it as unix:///path, of at most {_UNIX_PATH_MAX_BYTES} bytes"
             )
+        if not rest.startswith("/"):
+            raise ConfigError(
+                f"{text!r} is not absolute: where it leads depends on who starts the node", cure=f"unix:///PATH/{rest}"
+            )
         return ValidatorAddress(text, UnixTarget(rest))
     if scheme == "noise":
         return _parse_noise(text, rest)
@@ -203,8 +207,11 @@ def check_chain_id(text: str) -> str:
             f"{text!r} is no chain id: printable characters without outer spaces",
             cure="chain_id as the chain's genesis has it",
         )
-    if len(text.encode()) > CHAIN_ID_MAX_BYTES:
-        raise ConfigError(f"the chain id {text!r} has more than {CHAIN_ID_MAX_BYTES} bytes")
+    if len(text.encode()) > _GENESIS_MAX_BYTES:
+        raise ConfigError(
+            f"the chain id {text!r} has more than {_GENESIS_MAX_BYTES} bytes: no genesis of CometBFT's has",
+            cure="chain_id as the chain's genesis has it",
+        )
     return text
 
 

@@ -126,7 +126,18 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
         ('chain_id = "c"\nvalidator_addr = "http://a:1"\n', "unknown scheme 'http'"),
         ('chain_id = "c"\nvalidator_addr = "tcp://a b:1"\n', "no valid host"),
         ('chain_id = "c"\nvalidator_addr = ["tcp://a:1", "tcp://a:1"]\n', "configured more than once"),
-        (f'chain_id = "{"c" * 65}"\nvalidator_addr = "tcp://a:1"\n', "more than 64 bytes"),
+        (
+            f'chain_id = "{"c" * 51}"\nvalidator_addr = "tcp://a:1"\n',
+            "more than 50 bytes: no genesis of CometBFT's has",
+        ),
+        (
+            'chain_id = "c"\nvalidator_addr = "unix://rel/a.sock"\n',
+            "is not absolute: where it leads depends on who starts the node; cure: unix:///",
+        ),
+        (
+            '[[chain]]\nid = ".."\nvalidator_addr = "b:1"\n[[chain]]\nid = "../../y"\nvalidator_addr = "b:2"\n',
+            "configured more than once: a chain id like '..' names no folder of its own; cure: key_file and state_file in the [[chain]]",
+        ),
         (MINIMAL + '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n', "exclude each other"),
         (
             '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\nkey = "x"\n',
