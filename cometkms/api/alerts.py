@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer, cure_of_validator
 from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import ChainStatus, Status
 from cometkms.board.sections import (
@@ -284,6 +284,7 @@ class Alerts:
                         "validator_away",
                         address,
                         f"{chain['chain_id']}: the validator {address} is not connected{error}",
+                        cure_of_validator(error, address),
                     )
 
     def _conflicts(self, status: Status, wall: float) -> Iterator[Held]:
@@ -429,7 +430,7 @@ def _refused(status: Status) -> Iterator[Held]:
 
 def _jumps(status: Status) -> Iterator[Held]:
     """A chain on which heights are asked for that it cannot have come to by now (rule 13)."""
-    jumping = {one["chain_id"] for one in status["situation"]["failing"] if one["reason"] == _JUMP}
+    jumping = {one["chain_id"]: one for one in status["situation"]["failing"] if one["reason"] == _JUMP}
     for chain in status.get("chains", []):
         asked = [one for one in chain["refusals"] if one["reason"] == _JUMP]
         if chain["chain_id"] not in jumping or not asked:
@@ -438,7 +439,7 @@ def _jumps(status: Status) -> Iterator[Held]:
         yield Held(
             "height_jump",
             name,
-            f"{name}: {asked[-1]['why']} (asked by {asked[-1]['validator']})",
+            f"{name}: {jumping[name]['why']} (asked by {jumping[name]['validator']})",
             OF_REFUSALS[_JUMP].replace("{chain}", name).replace("HEIGHT", height),
         )
 

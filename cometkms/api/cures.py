@@ -82,6 +82,29 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
 }
 
 
+#: By what a validator's last error says, in the words of net/opening.py and
+#: wire/secret_connection.py: what to do where the general cure does not fit.
+_OF_VALIDATORS: Final = (
+    (
+        "no handshake came",
+        "the connection is made, so no firewall: look what listens at {subject} and whether it hangs; or the way loses large packets: `ping -M do -s "
+        "1372 HOST` from here, tcp_max_segment = 1200 in config.toml here, or the interfaces' MTU",
+    ),
+    (
+        "no SecretConnection hello",
+        "what listens at {subject} is no validator's port for signers: compare it with priv_validator_laddr in the validator's config.toml; its RPC "
+        "(26657) and P2P (26656) are others",
+    ),
+)
+
+
+def cure_of_validator(error: str, address: str) -> str:
+    """What to do about a validator that is not connected; "" where only its alert's general cure
+    fits."""
+    found = next((cure for words, cure in _OF_VALIDATORS if words in error), "")
+    return found.replace("{subject}", address)
+
+
 def cure_of_peer(code: PeerCode, name: str, me: str, *, connected: bool = False) -> str:
     """What to do about the member `name`; "" where only its alert's general cure fits.
 

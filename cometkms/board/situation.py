@@ -290,6 +290,7 @@ class FailingReport(TypedDict):
     count: int
     since: float
     reason: str
+    why: str
     words: str
 
 
@@ -314,6 +315,7 @@ def _failing_document(failing: Failing) -> FailingReport:
         count=failing.count,
         since=failing.since,
         reason=failing.reason,
+        why=failing.why,
         words=failing.words(),
     )
 

@@ -123,13 +123,18 @@ def fit(lines: Sequence[str], columns: int, rows: int) -> list[str]:
 
 
 def ask_all(settings: Settings, given: Mapping[str, Address]) -> list[Told]:
-    """Every member, this home's node first; all others at once."""
+    """Every member, this home's node first; all others at once. Raises: ConfigError where an
+    address is given of a node that is no member."""
     own = _ask(settings.id, given.get(settings.id, settings.http_addr), settings)
     me = str(((own.status or {}).get("node") or {}).get("id") or settings.id)
     own = replace(own, id=me)
     members = _members_of(own.status)
     here = members.get(me, ("", ""))[0]
     known = {name: place_of(host, told, here) for name, (host, told) in members.items()} or _guessed(settings)
+    if unknown := [name for name in given if name not in known and name not in (me, settings.id)]:
+        raise ConfigError(
+            f"--node {unknown[0]}: no member is called so; the members are {', '.join(dict.fromkeys([me, *known]))}"
+        )
     places = {name: given.get(name) or place for name, place in known.items() if name != me}
     if not places:
         return [own]

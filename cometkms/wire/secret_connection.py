@@ -22,6 +22,12 @@ _AUTH_KEY: Final = {Dialect.PROTO: bytes.fromhex("660a220a20"), Dialect.AMINO: b
 _AUTH_SIGNATURE: Final = bytes.fromhex("1240")
 
 
+def _as_read(untrusted: bytes) -> str:
+    """Hex, and the text where it is some: HTTP is read, and 48545450 is not."""
+    text = untrusted.decode("ascii", "replace")
+    return f"{untrusted.hex()} ({text!r})" if text.isascii() and text.isprintable() else untrusted.hex()
+
+
 class Handshake:
     """One end of a handshake. `done` is False until the other end is authenticated."""
 
@@ -97,7 +103,7 @@ class Handshake:
                 self._incoming = incoming[len(head) + 32 :]
                 self._derive(remote)
                 return True
-        raise ProtocolError(f"no SecretConnection hello: it begins with {incoming[:4].hex()}")
+        raise ProtocolError(f"no SecretConnection hello: it begins with {_as_read(incoming[:4])}")
 
     def _derive(self, remote: bytes) -> None:
         try:

@@ -143,8 +143,8 @@ def fail(scene: Scene, reason: str = "wrong_chain", why: str = "wrong chain; ask
 def jump(scene: Scene) -> None:
     """It asks for what no chain has come to."""
     scene.refuse("jump")
-    scene.chain["refusals"][-1]["asked"] = "9000000/0/2"
-    fail(scene, "jump")
+    scene.chain["refusals"][-1].update(asked="9000000/0/2", why="16 more like one before, the latest: height jump")
+    fail(scene, "jump", "height jump. Got 9000000")
 
 
 CASES = [
@@ -177,7 +177,7 @@ CASES = [
     Case("requests_refused", fail, lambda s: s.link.update(failing=None, signed_at=NOW + s.time), 2, 7,
          "chain-a: every request of tcp://127.0.0.1:26658 since "),
     Case("height_jump", jump, lambda s: s.link.update(failing=None, signed_at=NOW + s.time), 2, 7,
-         "chain-a: conflicting data (asked by tcp://10.0.0.1:26658)"),
+         "chain-a: height jump. Got 9000000 (asked by tcp://127.0.0.1:26658)"),
     Case("duplicate_id", lambda s: s.member(1).update(error="two processes with the id 'node1'", error_code="duplicate"),
          lambda s: s.member(1).update(error="", error_code=""), 2, 17, "a second node calls itself node1 and was turned away"),
     Case("config_differs", lambda s: hear(s, "digests differ: node0 has ab, node1 has cd", "digest"),
@@ -263,6 +263,19 @@ def test_a_node_that_has_said_nothing_yet_raises_nothing_but_its_children() -> N
     scene.board.sections_now.update(state=None, signer=None, supervisor=None)
     scene.wait(100)
     assert scene.changes == []
+
+
+def test_a_validator_s_cure_is_of_what_its_port_said() -> None:
+    for error, cure in (
+        ("it takes the connection, and no handshake came within 3 s: it hangs", "`ping -M do -s 1372 HOST`"),
+        ("no SecretConnection hello: it begins with 48545450 ('HTTP')", "is no validator's port for signers"),
+        ("connection refused", "is the validator up"),
+    ):
+        scene = Scene()
+        scene.link.update(state="waiting", last_error=error)
+        scene.wait(12)
+        assert cure in cure_of(scene, "validator_away")
+        assert "tcp://127.0.0.1:26658" in cure_of(scene, "validator_away")
 
 
 def lead(scene: Scene, leader: str, reaches: str = "unknown") -> None:

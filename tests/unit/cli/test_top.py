@@ -17,6 +17,7 @@ from cometkms.cli import top
 from cometkms.cli.top import Told, ask_all, fit, place_of, screen
 from cometkms.config.load import load_settings
 from cometkms.config.table import Flags
+from cometkms.errors import ConfigError
 
 NOW = 1_700_000_000.0
 MEMBERS = [
@@ -214,3 +215,18 @@ def test_on_machines_of_their_own_the_others_may_serve_at_the_same_port(tmp_path
         settings = load_settings(tmp_path, Flags(**given, chain_id="c", validator_addr=("tcp://h:1",)), {})
         place = top._guessed(settings)["node1"]
         assert place == found if found else "is known from node0" in str(place)
+
+
+def test_an_address_of_a_node_that_is_no_member_is_refused(tmp_path: Path) -> None:
+    """It was passed over without a word."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        given = {"id": "node0", "peer": ("node0=127.0.0.1:9430", "node1=127.0.0.1:9431", "node2=127.0.0.1:9432")}
+        http_addr = f"127.0.0.1:{closed.getsockname()[1]}"
+        settings = load_settings(
+            tmp_path, Flags(**given, http_addr=http_addr, chain_id="c", validator_addr=("tcp://h:1",)), {}
+        )
+        with pytest.raises(
+            ConfigError, match=r"^--node node9: no member is called so; the members are node0, node1, node2$"
+        ):
+            ask_all(settings, {"node9": Address("127.0.0.1", 1)})

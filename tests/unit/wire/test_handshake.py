@@ -50,6 +50,13 @@ def test_what_is_no_hello_is_refused(core: Core, hello: bytes) -> None:
         Handshake(core, Identity.generate()).feed(hello)
 
 
+@pytest.mark.parametrize(("hello", "told"), [(b"HTTP/1.1 400", "48545450 ('HTTP')"), (b"\0\1\xff\x1b", "0001ff1b")])
+def test_what_came_instead_of_a_hello_can_be_read_where_it_is_text(core: Core, hello: bytes, told: str) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        Handshake(core, Identity.generate()).feed(hello)
+    assert str(refused.value) == f"no SecretConnection hello: it begins with {told}"
+
+
 @pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31)])
 def test_a_low_order_key_is_refused(core: Core, key: bytes) -> None:
     with pytest.raises(ProtocolError):
