@@ -25,7 +25,7 @@ from cometkms.hardening.prctl import make_undumpable
 from cometkms.keys.passphrase import PassphraseSource
 from cometkms.keys.validator_key import KeyMaterial, address_of, load_public_key, load_sealed, read_material, wipe
 from cometkms.keytypes import ED25519, SECP256K1, type_of
-from cometkms.model import Watermark
+from cometkms.model import HRS, Watermark
 from cometkms.operator.moving import filepv, tmkms
 from cometkms.operator.moving.old_signer import is_missing
 from cometkms.rules.burnt import Heights
@@ -33,6 +33,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
 from cometkms.store.lock import locked_home
+from cometkms.store.node_store import NodeFiles
 
 _KINDS: Final = ("filepv", "tmkms")
 _OFF: Final = (
@@ -120,7 +121,9 @@ def command(
                 say("Nothing was changed. The same command with --yes writes it.")
             return
         source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
-        _write(kind, chain, target, mark if there is None or mark.hrs >= there.hrs else None, source)
+        place = max(mark.hrs, there.hrs if there is not None else mark.hrs)
+        written = mark if place == mark.hrs else None
+        _write(kind, settings, chain, target, written, place, source)
     if as_json:
         show_json({**plan, "done": True})
         return
@@ -246,8 +249,17 @@ def _document(
     }
 
 
-def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, source: PassphraseSource | None) -> None:
-    """The watermark first, as in an import; `mark` None leaves what is there.
+def _write(
+    kind: str,
+    settings: Settings,
+    chain: Chain,
+    target: _Target,
+    mark: Watermark | None,
+    place: HRS,
+    source: PassphraseSource | None,
+) -> None:
+    """The watermark first, as in an import; `mark` None leaves what is there. `place`: where the
+    other signer stands then.
 
     From here on this home does not start.
 
@@ -266,7 +278,8 @@ def _write(kind: str, chain: Chain, target: _Target, mark: Watermark | None, sou
     ):
         key_is_there = target.key_path.exists()
         # before anything leaves
-        note = note_export(chain.state_file, chain.id, kind, target.state_path)
+        store = NodeFiles.at(settings.home, settings.id, ()).store_path
+        note = note_export(chain.state_file, chain.id, kind, target.state_path, place, store)
         try:
             if mark is not None:
                 write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))

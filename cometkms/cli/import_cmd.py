@@ -26,7 +26,7 @@ from cometkms.operator.moving import comet_kms, filepv, horcrux, tmkms
 from cometkms.operator.moving.evidence import ask_chain, ask_homes, judge
 from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
-from cometkms.store.exported import refuse_own_file
+from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import (
     ChainFiles,
@@ -86,6 +86,8 @@ class _Plan:
               help="Nothing is signed at H or below, whatever the files say: where they may be behind.")  # fmt: skip
 @click.option("--never-signed", is_flag=True,
               help="Your word that this key has signed nothing anywhere, where the files say so and nothing says otherwise.")  # fmt: skip
+@click.option("--unused", is_flag=True,
+              help="Your word that the signer that this home's key went out to has signed nothing since, and is off.")  # fmt: skip
 @click.option("--rpc", metavar="URL",
               help="A CometBFT node's RPC (http://HOST:PORT): what the chain shows of this key is held against the files.")  # fmt: skip
 @chain_option
@@ -100,6 +102,7 @@ def command(
     state_files: tuple[Path, ...],
     min_height: int | None,
     never_signed: bool,
+    unused: bool,
     rpc: str | None,
     chain_id: str | None,
     node_id: str | None,
@@ -134,14 +137,17 @@ def command(
     asked = Asked(tuple(homes.values()), chain.id, core, key_file, state_files, typed)
     old = READERS[kind](asked)
     for state in old.states if min_height is None else ():
-        refuse_own_file(Path(state.path), chain.state_file, chain.id)
+        refuse_own_file(Path(state.path), chain.state_file, chain.id, _store_of(settings))
     address = parse_rpc(rpc) if rpc else None
     public_key = _public_key(chain, old)
     old = ask_homes(old, ChainFiles(Row(public_key, chain.id), chain.state_file), core)
     if address is not None:
         old = ask_chain(old, address, Row(public_key, chain.id), core)
     plan = _plan(settings, chain, old, public_key, min_height)
-    doubts = judge(old, never_signed) if min_height is None else []
+    doubts = [
+        *(judge(old, never_signed) if min_height is None else ()),
+        *_unshown(plan, typed=min_height is not None, unused=unused),
+    ]
     if as_json and (doubts or not yes):
         show_json(_document(kind, settings, chain, plan, doubts, done=False))
     elif not as_json:
@@ -164,6 +170,22 @@ def command(
         show_json(written)
     else:
         _tell_done(settings, chain, plan)
+
+
+def _store_of(settings: Settings) -> Path:
+    return NodeFiles.at(settings.home, settings.id, ()).store_path
+
+
+def _unshown(plan: _Plan, *, typed: bool, unused: bool) -> list[StateError]:
+    """Why these marks do not bring back a key that went out. Raises: StateError."""
+    went = went_out(plan.target.state_path, plan.target.row.chain_id, plan.files.store_path)
+    if went is None:
+        return []
+    try:
+        refuse_unshown(went, max(mark.hrs for mark in plan.marks), typed=typed, unused=unused)
+    except StateError as error:
+        return [error]
+    return []
 
 
 def _public_key(chain: Chain, old: OldSigner) -> bytes:

@@ -24,8 +24,9 @@ from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.burnt import Heights
+from cometkms.store.exported import WentOut, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import adopt_answer, recover
+from cometkms.store.node_store import NodeFiles, adopt_answer, recover
 
 
 @click.command("recover")
@@ -109,7 +110,8 @@ def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[st
 def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: bool) -> dict[str, Any]:
     """Burn every place up to these heights, and return what is printed as JSON."""
     heights.check(chain.id for chain in settings.chains)
-    for line in warning(settings, heights):
+    went = _went_out(settings, heights)
+    for line in (*warning(settings, heights), *_words_of_out(went)):
         say(line, err=as_json)
     demand_heights(heights, typed)
     with locked_home(chosen_home()):
@@ -142,7 +144,44 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
         "state_files_kept": [str(path) for path in done.state_files],
         "chains": _stand(settings, done.marks),
         "lost": list(done.lost),
+        "came_back": [
+            {
+                "chain_id": chain_id,
+                "from": one.kind,
+                "state_file": one.target,
+                "place": one.place and one.place._asdict(),
+            }
+            for chain_id, one in went.items()
+        ],
     }
+
+
+def _went_out(settings: Settings, heights: Heights) -> dict[str, WentOut]:
+    """The chains whose keys another signer has, which a recovery takes for off on the operator's
+    word. Raises: StateError for a height below what went out.
+    """
+    store = NodeFiles.at(settings.home, settings.id, ()).store_path
+    found = {chain.id: went_out(chain.state_file, chain.id, store) for chain in settings.chains}
+    went = {chain_id: one for chain_id, one in found.items() if one is not None}
+    for chain_id, one in went.items():
+        if one.place is not None and heights.of(chain_id) < one.place.height:
+            raise StateError(
+                f"{one}, and {heights.of(chain_id)} is below that",
+                cure="the chain's head, read when that signer is off for good, and a height above it. Nothing was changed",
+            )
+    return went
+
+
+def _words_of_out(went: dict[str, WentOut]) -> list[str]:
+    lines = []
+    for chain_id, one in went.items():
+        place = f", at {one.place}" if one.place is not None else ""
+        lines += [
+            f"out      {chain_id}: the key went out to {one.kind} ({one.target}{place}); what that signer has signed since is not known here",
+            f"         so it must be off for good, the height above everything that it signed, too: {one.path.name} is taken away, and this node "
+            "signs again",
+        ]
+    return lines
 
 
 def _stand(settings: Settings, marks: Sequence[Watermark]) -> list[dict[str, Any]]:

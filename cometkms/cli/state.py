@@ -15,7 +15,7 @@ from cometkms.errors import StateError, os_words
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
-from cometkms.store.exported import refuse_own_file
+from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_lost, refuse_over
 from cometkms.store.own_home import home_of, own_mark
@@ -91,10 +91,12 @@ def import_state(
     chain = one_chain(settings, chain_id)
     core = choose.load()
     _check_given(Path(file))
-    refuse_own_file(Path(file), chain.state_file, chain.id)
     files = files_of(settings)
     target = files.chains[settings.chains.index(chain)]
+    refuse_own_file(Path(file), chain.state_file, chain.id, files.store_path)
     mark = _brought(Path(file), target)
+    if went := went_out(chain.state_file, chain.id, files.store_path):
+        refuse_unshown(went, mark.hrs, typed=False, unused=False)
     if not files.alone and has_store(files.store_path):
         refuse_running_members(settings)
     with locked_home(chosen_home()):

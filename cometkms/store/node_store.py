@@ -169,7 +169,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     """
     check_store_way(files.store_path)
     for chain in files.chains:
-        refuse_exported(chain.state_path, chain.row.chain_id)
+        refuse_exported(chain.state_path, chain.row.chain_id, files.store_path)
     from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
         refuse_unrenamed(files, chain, read_state(files, chain, core), core)
@@ -1034,7 +1034,7 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     born_files = [*files.born_paths, *(one for one in born_places(files) if os.path.lexists(one))]
     check_state_files(files.chains, born_files)
     for chain in files.chains:
-        check_export(chain.state_path)
+        check_export(chain.state_path, files.store_path)
     left = _left_of(files)
     known = dict(left.marks)
     epoch = _epoch_left(files)
@@ -1076,7 +1076,7 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
             if chain.state_path in lost:
                 aside.append(_set_aside(chain.state_path))
             state_file.save(chain.state_path, mark)
-            forget_export(chain.state_path, chain.row.chain_id)
+            forget_export(chain.state_path, chain.row.chain_id, files.store_path)
         begun = sorted_rows((*born.begun, *(row for row, _ in rows)))
         said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten))
         for path in dict.fromkeys(born_files):
@@ -1353,7 +1353,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
         refuse_lacking(files, chain, held, in_file)  # no other signer says that it wrote that file
     stands = held is not None or in_file == agreed  # else the node would begin below what a rename kept
     if agreed == known and in_file is not None and stands and not is_behind:
-        forget_export(chain.state_path, chain.row.chain_id)
+        forget_export(chain.state_path, chain.row.chain_id, files.store_path)
         return agreed
     import_mark(files, chain, agreed, core)
     return agreed
@@ -1415,7 +1415,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
         _refuse_lower(mark, known)
     with after_store(files.store_path, f"it stands at {mark.hrs}") if stored else contextlib.nullcontext():
         state_file.save(chain.state_path, mark)
-        forget_export(chain.state_path, chain.row.chain_id)
+        forget_export(chain.state_path, chain.row.chain_id, files.store_path)
     return mark
 
 

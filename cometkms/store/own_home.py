@@ -61,7 +61,7 @@ def own_mark(state_path: Path, row: Row, core: Core) -> Watermark | None:
             why = f"{stores[0]} does not know this key under {row.chain_id}"
         if why:
             raise StateError(f"{what}; {why}", cure=f"{_EXPORT}; {_LOST}")
-        refuse_exported(state_path, row.chain_id)
+        refuse_exported(state_path, row.chain_id, files.store_path)
         return promised(files, files.chains[0], [], core)
 
 

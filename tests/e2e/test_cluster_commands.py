@@ -274,7 +274,11 @@ def prepare(make_homes: Callable[..., list[Member]], source: Member, name: str, 
     """A new machine as RUNBOOK says: the key and the state of a living node, its config.toml with
     an id and an address of its own.
     """
-    [new] = make_homes(f"of-{name}", 1, "--key-file", str(source.home / "priv" / "priv_validator_key.json"))
+    carried = source.home.with_name(f"for-{name}")
+    carried.mkdir()
+    for what in ("key", "state"):
+        shutil.copy(source.home / "priv" / f"priv_validator_{what}.json", carried)
+    [new] = make_homes(f"of-{name}", 1, "--key-file", str(carried / "priv_validator_key.json"))
     new.home, new.id = new.home.rename(new.home.with_name(name)), name
     ports = {one.id: one.raft_port() for one in peers} | {name: free_port()}
     new.configure([one.id for one in peers], ports)

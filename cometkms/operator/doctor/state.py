@@ -109,7 +109,7 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
         more += failed_by(AREA, error)
     for chain in files.chains:
         try:
-            refuse_exported(chain.state_path, chain.row.chain_id)
+            refuse_exported(chain.state_path, chain.row.chain_id, files.store_path)
         except StateError as error:
             more += failed_by(AREA, error)
     if born is not None and store is not None and not store.problems:

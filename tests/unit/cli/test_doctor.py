@@ -270,7 +270,7 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
         lambda h: (write("priv/born.json", '{"ids": ["node7"]}')(h), forget_store(h)), "state", "fail", "belongs to node 'node7'",
     ),
     "key went out": (
-        lambda h: note_export(h.state_path, CHAIN, "filepv", Path("/old/state.json")), "state", "fail", "this key went out, to filepv",
+        lambda h: note_export(h.state_path, CHAIN, "filepv", Path("/old"), HRS(7, 0, 2), h.store_path), "state", "fail", "this key went out, to filepv",
     ),
     "exported.json is garbage": (write("priv/exported.json", "{"), "state", "fail", "exported.json cannot be understood"),
     "identity is garbage": (write("priv/identity_key.json", "{}"), "key", "fail", "no identity key"),

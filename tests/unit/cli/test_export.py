@@ -4,17 +4,23 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cometkms.core import choose
+from cometkms.errors import StateError
 from cometkms.keys.validator_key import write_key
 from cometkms.limits import SEAL_MEMORY_MIN_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.moving import tmkms
 from cometkms.rules.birth import NodeState
+from cometkms.store.exported import forget_export
 from cometkms.store.lock import locked_home
+from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms as separately
 from tests.unit.cli.inside import cmkms
@@ -232,7 +238,11 @@ def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(
     if way == "import":
         state, secret = out / "state" / f"{CHAIN}-consensus.json", out / "secrets" / f"{CHAIN}-consensus.key"
         named = ["--key-file", str(secret), "--state-file", str(state)] if kind == "tmkms" else [str(out)]
-        back = cmkms("import", "--home", str(home), "--from", kind, *named, "--yes")
+        behind = cmkms("import", "--home", str(home), "--from", kind, *named, "--yes")
+        assert behind.returncode == 5
+        assert "what a copy that stayed behind says, too" in behind.stderr
+        assert noted.exists()
+        back = cmkms("import", "--home", str(home), "--from", kind, *named, "--yes", "--unused")
     elif way == "state import":
         signed = tmp_path / "state.json"
         signed.write_text('{"height":"30","round":0,"step":3}')
@@ -243,6 +253,177 @@ def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(
     assert not noted.exists()
     done = cmkms(*cluster)
     assert done.returncode == 0, done.stderr
+
+
+def notes_of(home: Path) -> list[str]:
+    return sorted(str(path.relative_to(home)) for path in home.rglob("exported.json"))
+
+
+def is_refused(home: Path, words: str = "this key went out, to filepv") -> None:
+    with pytest.raises(StateError, match=words):
+        opened_of(home)
+
+
+def opened_of(home: Path, folder: str = "priv") -> HRS:
+    """Where a start begins to sign. Raises: StateError where it does not."""
+    state = home / folder / "priv_validator_state.json"
+    opened = open_node(NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),)), choose.load())
+    opened.store.close()
+    return opened.signed[0].hrs
+
+
+@pytest.mark.parametrize(
+    ("height", "word", "says"),
+    [
+        (19, (), "below that: it is no current file of that signer"),
+        (19, ("--unused",), "below that: it is no current file of that signer"),
+        (19, ("--min-height", "19"), "below that: it is no current file of that signer"),
+        (20, (), "is what a copy that stayed behind says, too"),
+        (21, ("--unused",), "--unused is your word"),
+        (19, ("--min-height", "20"), ""),
+        (20, ("--unused",), ""),
+        (20, ("--min-height", "20"), ""),
+        (21, (), ""),
+    ],
+)
+def test_only_what_shows_what_was_signed_since_or_an_operator_s_word_brings_a_key_back(
+    home: Path, tmp_path: Path, height: int, word: tuple[str, ...], says: str
+) -> None:
+    """An export of last month, or the copy that stayed on the machine, knows nothing of the other."""
+    out = tmp_path / "out"
+    assert run(home, "filepv", out, "--yes").returncode == 0
+    assert json.loads((home / "priv" / "exported.json").read_text())["chains"][CHAIN][2] == "20/0/2"
+    (out / "priv_validator_state.json").write_text(f'{{"height":"{height}","round":0,"step":2}}')
+    before = tree(home)
+    done = cmkms("import", "--home", str(home), "--from", "filepv", str(out), "--yes", *word)
+    if says:
+        assert done.returncode == 5
+        assert says in done.stderr
+        assert "--min-height" in done.stderr or "leave it out" in done.stderr
+        assert tree(home) == before
+        is_refused(home)
+    else:
+        assert done.returncode == 0, done.stderr
+        assert notes_of(home) == []
+        assert opened_of(home) >= HRS(20, 0, 2)
+
+
+@pytest.mark.parametrize(("height", "taken"), [(19, False), (20, False), (21, True)])
+def test_a_state_import_takes_what_is_above_the_place_that_went_out(
+    home: Path, tmp_path: Path, height: int, taken: bool
+) -> None:
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text(f'{{"height":"{height}","round":0,"step":2}}')
+    before = tree(home)
+    done = cmkms("state", "import", "--home", str(home), str(theirs))
+    assert done.returncode == (0 if taken else 5), done.stderr
+    if not taken:
+        assert "import with --min-height" in done.stderr
+        assert tree(home) == before
+    assert notes_of(home) == ([] if taken else ["data/node0/exported.json", "priv/exported.json"])
+
+
+def test_a_note_that_does_not_say_the_place_takes_a_typed_height_only(home: Path, tmp_path: Path) -> None:
+    """As older versions wrote it."""
+    (home / "priv" / "exported.json").write_text(json.dumps({"chains": {CHAIN: ["filepv", "/there"]}}))
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    write_key(theirs / "priv_validator_key.json", SEED)
+    (theirs / "priv_validator_state.json").write_text('{"height":"30","round":0,"step":2}')
+    for more in ((), ("--unused",)):
+        done = cmkms("import", "--home", str(home), "--from", "filepv", str(theirs), "--yes", *more)
+        assert done.returncode == 5
+        assert "the note does not say what went out" in done.stderr
+    is_refused(home)
+    done = cmkms("import", "--home", str(home), "--from", "filepv", str(theirs), "--yes", "--min-height", "30")
+    assert done.returncode == 0, done.stderr
+    assert opened_of(home).height == 30
+
+
+def test_a_state_that_stood_higher_there_is_the_place_that_went_out(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "priv_validator_state.json").write_text('{"height":"30","round":0,"step":1}')
+    assert run(home, "filepv", out, "--yes").returncode == 0
+    (out / "priv_validator_state.json").write_text('{"height":"29","round":0,"step":1}')
+    assert "below that" in cmkms("import", "--home", str(home), "--from", "filepv", str(out), "--yes").stderr
+
+
+def test_a_recovery_says_whose_key_went_out_and_takes_no_height_below_that(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(home, "filepv", out, "--yes").returncode == 0
+    recover = ("recover", "--home", str(home), "--json")
+    low = cmkms(*recover, "--min-height", "19", "--yes-height", "19")
+    assert (low.returncode, "and 19 is below that" in low.stderr) == (5, True), low.stderr
+    is_refused(home)
+    done = cmkms(*recover, "--min-height", "40", "--yes-height", "40")
+    assert done.returncode == 0, done.stderr
+    state = out / "priv_validator_state.json"
+    assert f"{CHAIN}: the key went out to filepv ({state}, at 20/0/2)" in done.stderr
+    assert "exported.json is taken away" in done.stderr
+    place = {"height": 20, "round": 0, "step": 2}
+    told = {"chain_id": CHAIN, "from": "filepv", "state_file": str(state), "place": place}
+    assert json.loads(done.stdout)["came_back"] == [told]
+    assert notes_of(home) == []
+
+
+@pytest.mark.parametrize("part", ["priv", "data"])
+def test_an_older_copy_of_one_half_of_the_home_is_refused_too(home: Path, tmp_path: Path, part: str) -> None:
+    """Put back from before the export, without a note."""
+    shutil.copytree(home / part, tmp_path / "older")
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    shutil.rmtree(home / part)
+    shutil.copytree(tmp_path / "older", home / part)
+    is_refused(home)
+    back = cmkms("import", "--home", str(home), "--from", "filepv", str(tmp_path / "out"), "--yes", "--unused")
+    assert back.returncode == 0, back.stderr
+    assert opened_of(home) == HRS(20, 0, 2)
+
+
+def test_a_note_counts_wherever_the_chain_s_files_are_moved_to(home: Path, tmp_path: Path) -> None:
+    """The home gets [[chain]] tables, or goes back to one chain; also where its data/ is lost."""
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    (home / "data" / "node0" / "exported.json").unlink()
+    state = home / "priv" / "priv_validator_state.json"
+    (home / "priv" / "hub").mkdir()
+    state.rename(home / "priv" / "hub" / state.name)
+    with pytest.raises(StateError, match=r"priv/exported\.json says that this key went out"):
+        opened_of(home, "priv/hub")
+    (home / "priv" / "exported.json").rename(home / "priv" / "hub" / "exported.json")
+    (home / "priv" / "hub" / state.name).rename(state)
+    is_refused(home, r"priv/hub/exported\.json says that this key went out")
+    back = cmkms("import", "--home", str(home), "--from", "filepv", str(tmp_path / "out"), "--yes", "--unused")
+    assert back.returncode == 0, back.stderr
+    assert notes_of(home) == []
+
+
+def test_a_note_that_is_taken_away_in_one_place_only_still_refuses(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, whichever goes first."""
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    state, store = home / "priv" / "priv_validator_state.json", home / "data" / "node0" / "promises"
+    notes = {home / name: (home / name).read_bytes() for name in notes_of(home)}
+    real, left = os.unlink, [0]
+
+    def unlink(*arguments: Any, **named: Any) -> None:
+        if not left[0]:
+            raise OSError(5, "killed here")
+        left[0] -= 1
+        real(*arguments, **named)
+
+    for number in range(len(notes)):
+        for path, data in notes.items():
+            path.write_bytes(data)
+        with monkeypatch.context() as cut:
+            cut.setattr("cometkms.store.exported.os.unlink", unlink)
+            left[0] = number
+            with pytest.raises(OSError, match="killed here"):
+                forget_export(state, CHAIN, store)
+        is_refused(home)
+    forget_export(state, CHAIN, store)
+    assert notes_of(home) == []
 
 
 def test_the_homes_own_state_file_brings_nothing_back(home: Path, tmp_path: Path) -> None:

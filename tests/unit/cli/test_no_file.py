@@ -607,7 +607,7 @@ def test_no_member_is_made_and_no_mark_lowered_while_another_signer_has_the_key(
     """The next epoch's members would sign again what that one has signed since: a new machine has
     no note of it.
     """
-    note_export(lived / STATE, "c-1", "filepv", tmp_path / "other" / "priv_validator_state.json")
+    note_export(lived / STATE, "c-1", "filepv", tmp_path / "other", HRS(7, 0, 3), files_of(lived).store_path)
     before = tree(lived)
     for command in ("member add", "member replace", "epoch seal", "chain reset"):
         done = changing(lived, command)
@@ -627,7 +627,7 @@ def test_no_epoch_begins_below_what_another_signer_has_signed_since_the_seal(liv
     """Its seal is shown again, for it says no more than it did; its watermark ends that."""
     files, core = files_of(lived), choose.load()
     seal = epochs.seal(files, core, ("node0",))
-    note_export(lived / STATE, "c-1", "filepv", Path("/elsewhere"))
+    note_export(lived / STATE, "c-1", "filepv", Path("/elsewhere"), HRS(7, 0, 3), files.store_path)
     assert epochs.seal(files, core, ("node0",)) == seal
     before = tree(lived)
     with pytest.raises(StateError, match=r"this key went out, to filepv .*; cure: when that signer is off for good"):

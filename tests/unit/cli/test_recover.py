@@ -69,6 +69,7 @@ def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_peo
         "state_files_kept": [],
         "chains": chains,
         "lost": [],
+        "came_back": [],
     }
     assert "a double signature" in first.stderr
     again = cmkms("recover", "--home", str(home), "--min-height", "200", "--yes-height", "200", "--json")
