@@ -55,7 +55,9 @@ _LOSES_MORE: Final = "tcp_max_segment = 1200 on one of the two, or the interface
 #: By a PeerCode: what to do about a member that is not connected. {subject} is its id.
 OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.PROTOCOL: "finish the upgrade: versions with the same peers' protocol on every node (docs/UPGRADING.md); `cmkms version` on each",
-    PeerCode.MEMBERS: "the same `peer` list on every node, and every one in the same epoch: `cmkms config digest` on each; members change with `cmkms epoch`",
+    PeerCode.MEMBERS: "the same `peer` list on every node, and every one in the same epoch: `cmkms config digest` on each. The list differs: "
+    "`cmkms member`, the same command on each. It is the same, and one is left in an earlier epoch: there, stopped, `cmkms epoch begin` with the seals from "
+    "which the others began (HOME/seals, --seal-file), then start it",
     PeerCode.DIGEST: "the same `peer` list and the same validator key, or priv/cluster.key, on every node: `cmkms config digest` on each",
     PeerCode.UNLISTED: "was this node taken out? Then stop it for good. Is it to be a member: `cmkms member add` with its id and address on every node, and "
     "the `peer` of {subject}'s config.toml here first",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cometkms.api.alerts import RULES, Alerts, Change
-from cometkms.api.cures import OF_PEERS, OF_REFUSALS
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer
 from cometkms.api.status import compose_status
 from cometkms.config.schema import AlertBounds
 from cometkms.model import OLDER_REASONS, Reason
@@ -644,6 +644,15 @@ def test_every_reason_and_every_code_that_needs_one_has_a_cure() -> None:
     general = {PeerCode.CLOSED, PeerCode.SILENT, PeerCode.BROKE_PROTOCOL, PeerCode.OTHER}
     assert set(PeerCode) - general == set(OF_PEERS)
     assert set(OF_PEERS) >= CONFIGURED
+
+
+def test_a_member_that_was_left_in_an_earlier_epoch_of_the_same_list_is_told_what_takes_it_along() -> None:
+    """Its list differs in nothing: no `cmkms member` of it is to be given, and no list corrected."""
+    cure = cure_of_peer(PeerCode.MEMBERS, "node1", "node0")
+    assert (
+        "left in an earlier epoch: there, stopped, `cmkms epoch begin` with the seals from which the others began"
+        in cure
+    )
 
 
 @pytest.mark.parametrize("code", PeerCode)

@@ -307,6 +307,13 @@ def test_begin_takes_seals_from_flags_and_files_and_tells_where_it_stands(home: 
     assert state_of(home) == {**of_here(home), "epoch": 2}
 
 
+def test_a_member_that_was_left_in_the_earlier_epoch_follows_with_the_others_seals(home: Path) -> None:
+    """What its peers' refusal tells it (api/cures.py): it was not sealed itself."""
+    result = invoke(home, "begin", *flags(seal_of(home, "node1"), seal_of(home, "node2")))
+    assert result.exception is None, result
+    assert state_of(home) == {**of_here(home), "epoch": 2}
+
+
 def test_begin_a_second_time_changes_nothing(home: Path) -> None:
     """Else what was promised since would be forgotten."""
     seals = [*flags(seal_of(home, "node0"), seal_of(home, "node1"))]
