@@ -42,7 +42,7 @@ def command(home: str | None, http_addr: str | None, follow: bool, as_json: bool
     """
     settings = None if http_addr else load_home()
     address = Address.parse(http_addr) if http_addr else cast("Settings", settings).http_addr
-    document = fetch(address)
+    document = fetch(address, home=settings.home if settings is not None else None)
     if settings is not None:
         refuse_another(document, settings)
     known: dict[str, None] = {}
@@ -64,7 +64,7 @@ def _fetch_in_time(address: Address, settings: Settings | None) -> dict[str, Any
     told = False
     while True:
         try:
-            document = fetch(address)
+            document = fetch(address, home=settings.home if settings is not None else None)
             if settings is not None:
                 refuse_another(document, settings)
         except CometKMSError as error:

@@ -8,8 +8,8 @@ import click
 
 from cometkms.cli.options import chosen_home, load_home
 from cometkms.errors import OTHER_USER_CURE, OperatorError, cure_of_file, os_words
-from cometkms.net.control import NoNodeError, ask
-from cometkms.store.lock import is_locked
+from cometkms.net.control import NoAnswerError, NoNodeError, ask
+from cometkms.store.lock import Holder, holder_of
 
 SOCKET_NAME: Final = "control.sock"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,12 +27,20 @@ def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return ask(path, request)
     except NoNodeError as error:
-        if not is_locked(chosen_home()):
+        if (holder := holder_of(chosen_home())) is None:
             raise
-        raise OperatorError(
-            f"a node holds this home, or a command that changes it, and nobody answers at {path.parent}",
-            cure="wait if it has only begun; `cmkms status` says what a node's processes do; is --id another node's?",
-        ) from error
+        what = f"{holder} holds this home, and nobody answers at {path.parent}"
+        raise OperatorError(what, cure=f"{_cure(holder)}; is --id another node's?") from error
+    except NoAnswerError as error:
+        if (holder := holder_of(chosen_home())) is None:
+            raise
+        what = f"{error.what}; {holder} holds this home"
+        raise OperatorError(what, cure=_cure(holder)) from error
+
+
+def _cure(holder: Holder) -> str:
+    """The other processes of a node may be well, and say what this one does."""
+    return f"`cmkms status`; where that has no answer either, {holder.cure}" if holder.is_node else holder.cure
 
 
 def _socket_of(node_id: str | None) -> Path:

@@ -14,6 +14,7 @@ from cometkms.cli.options import home_option, load_home
 from cometkms.cli.output import say, show_json
 from cometkms.config.schema import Settings
 from cometkms.errors import CometKMSError, OperatorError, os_words
+from cometkms.store.lock import holder_of
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ def command(home: str | None, http_addr: str | None, as_json: bool) -> int:  # n
     else:
         settings = load_home()
         address = settings.http_addr
-        document = fetch(address)
+        document = fetch(address, home=settings.home)
         refuse_another(document, settings)
     if as_json:
         show_json(document)
@@ -67,9 +68,9 @@ def understood(read: Callable[[dict[str, Any]], T], document: dict[str, Any], ad
         ) from error
 
 
-def fetch(address: Address, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def fetch(address: Address, timeout_s: float = _TIMEOUT_S, home: Path | None = None) -> dict[str, Any]:
     """GET /status: a document that names its node and says whether it is healthy. timeout_s: for
-    the whole answer.
+    the whole answer; home: whose node is to answer there, where that is a home on this machine.
 
     Raises: CometKMSError if no node answers.
     """
@@ -81,10 +82,11 @@ def fetch(address: Address, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     try:
         document = json.loads(get(host, address.port, "/status", timeout_s, _DOCUMENT_MAX_BYTES)[2])
     except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        raise CometKMSError(
-            f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}",
-            cure="cmkms start, or --http-addr",
-        ) from error
+        what = f"no node answers at http://{host}:{address.port}/status: {_words(error, timeout_s)}"
+        if home is not None and (holder := holder_of(home)) is not None:
+            cure = f"{holder.cure}; or --http-addr, where it serves another one"
+            raise CometKMSError(f"{what}; {holder} holds this home", cure=cure) from error
+        raise CometKMSError(what, cure="cmkms start, or --http-addr") from error
     if not _is_a_nodes(document):
         raise CometKMSError(f"http://{host}:{address.port}/status is not a CometKMS node")
     return document

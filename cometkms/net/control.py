@@ -33,6 +33,12 @@ class NoNodeError(OperatorError):
     """Nobody listens at a node's socket: no node runs there, or its state process is away."""
 
 
+class NoAnswerError(OperatorError):
+    """Somebody listens there and does not answer in time: a state process that hangs, or is
+    frozen.
+    """
+
+
 @contextlib.contextmanager
 def _short_name(path: Path) -> Any:
     """A name for the socket that fits sockaddr_un, however deep the home lies."""
@@ -189,10 +195,12 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
             raise NoNodeError(
                 f"no node runs at {path.parent}", cure="start it there, or give --home and --id of the one that runs"
             ) from error
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else os_words(error)
+        if isinstance(error, TimeoutError):
+            cure = "`cmkms status` says what the node's processes do"
+            raise NoAnswerError(f"{path}: it did not answer in time", cure=cure) from error
         denied = isinstance(error, PermissionError)
         cure = OTHER_USER_CURE if denied else "`cmkms status` says what the node's processes do"
-        raise OperatorError(f"{path}: {why}", cure=cure) from error
+        raise OperatorError(f"{path}: {os_words(error)}", cure=cure) from error
     try:
         answer = json.loads(received)
     except ValueError:

@@ -48,6 +48,15 @@ class Holder:
     pid: str
     is_node: bool
 
+    @property
+    def cure(self) -> str:
+        """What to do where it does not answer."""
+        return (
+            "wait if it has only begun; else its log, and stop it"
+            if self.is_node
+            else "wait until it has ended, or stop it"
+        )
+
     def __str__(self) -> str:
         return f"{'a node' if self.is_node else 'another process'} (pid {self.pid})"
 

@@ -166,9 +166,9 @@ def _held(home: Path, holder: Holder) -> Finding:
         return fail("node", words, "run the doctor as the node's user")
     if holder.is_node:
         words = f"{holder} holds this home and does not answer on its control socket"
-        return fail("node", words, "wait if it has only begun; else its log, and stop it")
+        return fail("node", words, holder.cure)
     words = f"{holder} holds this home, as a command that changes it does: no node can start meanwhile"
-    return fail("node", words, "wait until it has ended, or stop it; then the doctor again")
+    return fail("node", words, f"{holder.cure}; then the doctor again")
 
 
 def _config(patient: Patient) -> list[Finding]:

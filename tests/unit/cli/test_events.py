@@ -71,7 +71,7 @@ def test_following_goes_on_over_a_node_that_goes_away_until_ctrl_c(
         [KeyboardInterrupt()],
     )
 
-    def fetch(*_: object) -> object:
+    def fetch(*_: object, **__: object) -> object:
         answer = next(answers)
         if isinstance(answer, BaseException):
             raise answer
@@ -99,7 +99,7 @@ def test_another_home_s_node_at_the_same_address_is_waited_out(tmp_path: Path, m
     other = {**document(SECOND), "node": {"id": "node7"}}
     answers: Iterator[dict[str, Any]] = iter([document(FIRST), other, other, document(FIRST)])
 
-    def fetch(*_: object) -> dict[str, Any]:
+    def fetch(*_: object, **__: object) -> dict[str, Any]:
         if (answer := next(answers, None)) is None:
             raise KeyboardInterrupt
         return answer

@@ -2,7 +2,11 @@
 when nobody answers.
 """
 
+import contextlib
+import functools
 import json
+import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cometkms.cli import running as running_commands
 from cometkms.cli.commands import cli
 from cometkms.cli.peers import table
 from cometkms.errors import CometKMSError
-from cometkms.store.lock import locked_home
-from tests.e2e.node import cmkms
+from cometkms.net.control import ask
+from cometkms.store.lock import lock_home, locked_home
+from tests.e2e.node import cmkms, free_port
 from tests.unit.cli.fake_node import FakeNode
 
 MARK = {"chain_id": "c-1", "height": 12, "round": 0, "step": 3}
@@ -209,7 +215,8 @@ def test_a_node_whose_state_process_is_away_is_not_to_be_started(tmp_path: Path,
     (tmp_path / "data" / "node0").mkdir(parents=True)
     with locked_home(tmp_path):
         said = refusal(invoke(tmp_path, *arguments))
-    assert "a node holds this home, or a command" in said and "`cmkms status`" in said
+    assert f"another process (pid {os.getpid()}) holds this home, and nobody answers at" in said
+    assert "cure: wait until it has ended, or stop it" in said
     assert "start it" not in said
     assert "cure: start it there" in refusal(invoke(tmp_path, *arguments))
 
@@ -221,3 +228,52 @@ def test_without_a_running_node_the_error_has_the_cure(tmp_path: Path, arguments
     assert cmkms("init", "--home", str(tmp_path / "home")).returncode == 0
     stopped = cmkms("--home", str(tmp_path / "home"), *arguments)
     assert (stopped.returncode, "cure: start it there" in stopped.stderr) == (1, True)
+
+
+@pytest.fixture
+def held(home: Path) -> Iterator[str]:
+    """A home whose node is there and does not answer: frozen, or hanging."""
+    lock = lock_home(home)
+    yield f"a node (pid {os.getpid()}) holds this home"
+    os.close(lock)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path, port = tmp_path / "home", free_port()
+    options = ("--new-key", "--chain-id", "c-1", "--http-addr", f"127.0.0.1:{port}")
+    assert cmkms("init", "--home", str(path), *options).returncode == 0
+    return path
+
+
+@pytest.mark.parametrize("command", ["status", "events"])
+def test_a_node_that_holds_its_home_and_serves_no_status_is_not_to_be_started(
+    home: Path, held: str, command: str
+) -> None:
+    """The start would be refused: it is there."""
+    said = refusal(invoke(home, command))
+    assert "no node answers at http://127.0.0.1:" in said and held in said
+    assert "cure: wait if it has only begun; else its log, and stop it" in said
+    assert "cmkms start" not in said
+
+
+@pytest.mark.parametrize("command", ["status", "events"])
+def test_where_nobody_holds_the_home_it_is_to_be_started(home: Path, command: str) -> None:
+    said = refusal(invoke(home, command))
+    assert said.endswith("cure: cmkms start, or --http-addr")
+
+
+@pytest.mark.parametrize("command", [["leader", "show"], ["peers"]])
+def test_a_node_that_takes_a_request_and_gives_no_answer_is_told_with_who_it_is(
+    home: Path, held: str, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that nobody accepts from, as that of a frozen process."""
+    monkeypatch.setattr(running_commands, "ask", functools.partial(ask, timeout_s=0.2))
+    folder = home / "data" / "node0"
+    folder.mkdir(parents=True)
+    with contextlib.chdir(folder), socket.socket(socket.AF_UNIX) as silent:
+        silent.bind("control.sock")
+        silent.listen()
+        said = refusal(invoke(home, *command))
+    assert f"it did not answer in time; {held}" in said
+    assert said.endswith("where that has no answer either, wait if it has only begun; else its log, and stop it")
