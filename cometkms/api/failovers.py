@@ -372,7 +372,8 @@ def describe(event: EventReport, me: str) -> str:  # noqa: PLR0912 - a table of 
         case EventKind.SIGNED_AGAIN:
             gap_s = event.get("gap_ms", 0.0) / 1000
             height = event.get("height")
-            return f"{event.get('chain')}: first signature under the new leader, height {height}, {duration(gap_s)} after the last"
+            # a node that stood still learns of it late: what it knows is when it learned of the two
+            return f"{event.get('chain')}: height {height} is the first signature under the new leader that {me} learned of, {duration(gap_s)} after the last"
         case EventKind.HEIGHT_ADMITTED:
             return f"{event.get('chain')}: by order, heights up to {event.get('height')} may be signed"
         case EventKind.CHILD_RESTARTED:

@@ -167,8 +167,10 @@ def init_home(
             result.kept.append(path)
     except OSError as error:
         name = str(error.filename or "")
+        path = home if name == home.name else home / name
+        what = f"nothing can be made in {home}" if path == home and home.is_dir() else f"{path} cannot be made"
         raise ConfigError(
-            f"{home if name == home.name else home / name} cannot be made: {os_words(error)}",
+            f"{what}: {os_words(error)}",
             cure=f"choose a directory you can write with {option}",
         ) from error
     return result

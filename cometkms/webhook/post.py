@@ -128,7 +128,7 @@ async def post(
             cure=f"configure the address that it names{_elsewhere(headers)}",
         )
     meaning, cure = _MEANINGS.get(status, ("", _UNKNOWN_ANSWER))
-    said = f" {words!r}" if words else ""
+    said = f" '{words}'" if words else ""  # escaped already
     what = f"{url} answered HTTP {status}{said}{f': {meaning}' if meaning else ''}"
     raise DeliveryError(what, _retry_after(headers), cure=cure)
 

@@ -86,6 +86,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(429)
             self.send_header("Retry-After", "2")
             self.end_headers()
+        elif behave == "escapes":
+            self._answer(500, b"a\x1b[2Jb")
         elif behave != "drop":
             self._answer(int(behave), b"no_service")
 

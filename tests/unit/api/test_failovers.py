@@ -33,6 +33,13 @@ def again(at: float, gap_ms: float, chain: str = "test-1", height: int = 13) -> 
     }  # fmt: skip
 
 
+def test_a_signature_is_told_as_the_first_that_this_node_learned_of() -> None:
+    """One that stood still for two minutes meets a leader that is long under way."""
+    assert describe(again(0, 124_000, height=55), "node2") == (
+        "test-1: height 55 is the first signature under the new leader that node2 learned of, 2 min 4 s after the last"
+    )
+
+
 def lease(at: float, granted: bool) -> EventReport:
     return {"at": T + at, "what": "lease", "granted": granted}
 

@@ -2,6 +2,8 @@
 
 import errno
 import itertools
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -588,3 +590,20 @@ def test_what_is_no_file_has_the_cure_that_every_file_has(
     with pytest.raises(ConfigError) as error:
         load_settings(tmp_path / "home", Flags(), {})
     assert error.value.cure.startswith(cure)
+
+
+def test_a_home_that_is_there_and_takes_nothing_is_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("cometkms.config.scaffold.make_directory", refused)
+    with pytest.raises(
+        ConfigError, match=rf"^nothing can be made in {re.escape(str(tmp_path))}: read-only file system; "
+    ):
+        init_home(tmp_path)
+    with pytest.raises(
+        ConfigError, match=rf"^{re.escape(str(tmp_path / 'h'))} cannot be made: read-only file system; "
+    ):
+        init_home(tmp_path / "h")

@@ -42,6 +42,7 @@ def test_what_the_receiver_takes_is_delivered_with_its_words() -> None:
     ("how", "words", "patience_s"),
     [
         ("500", "answered HTTP 500 'no_service'", 0),
+        ("escapes", "answered HTTP 500 'a\\x1b[2Jb'", 0),
         ("404", "the receiver does not know the address: it was revoked, or mistyped", 0),
         ("busy", "answered HTTP 429: the receiver takes no more for now", 2),
         ("hang", "did not answer within 0.5 s", 0),
