@@ -1,9 +1,12 @@
 """`cmkms init`"""
 
+import os
+from pathlib import Path
+
 import click
 
 from cometkms.address import Address
-from cometkms.cli.options import chosen_home, home_option, named_type, type_option
+from cometkms.cli.options import chosen_home, home_option, load_home, named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
 from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME
@@ -12,10 +15,10 @@ from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.table import DEFAULT_HTTP_ADDR
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
-from cometkms.durable import discarding
+from cometkms.durable import discarding, make_directory
 from cometkms.errors import ConfigError
 from cometkms.keys.validator_key import new_seed, write_key
-from cometkms.keytypes import ED25519
+from cometkms.keytypes import ED25519, KeyType
 from cometkms.model import Watermark
 from cometkms.store import state_file
 
@@ -48,6 +51,9 @@ def command(
 ) -> None:
     """Make config.toml, data/ and priv/ in the home; what is there is kept as it is.
 
+    With --new-key each chain of config.toml gets its key where that expects it, as far as it has
+    none.
+
     \b
     Examples:
       cmkms init
@@ -69,16 +75,11 @@ def command(
     wanted = named_type(key_type or ED25519.name)
     if new_key:
         choose.load().require(wanted)  # before anything is made
-    key_path, state_path = path / "priv" / KEY_NAME, path / "priv" / STATE_NAME
-    if new_key:
-        refuse_existing((key_path, state_path))
+    new_files = _new_files(path) if new_key else []
     result = init_home(path, node_id=node_id, chain_id=chain_id, validator_addrs=validator_addr, http_addr=http_addr)
     made_files, kept_files = [str(one) for one in result.made], [str(one) for one in result.kept]
-    if new_key:
-        state_file.save(state_path, Watermark())
-        # without its key it would keep the same command from being given again
-        with discarding(state_path):
-            write_key(key_path, new_seed(wanted), wanted)
+    for key_path, state_path in new_files:
+        _make_key(key_path, state_path, wanted)
         made_files += [str(key_path), str(state_path)]
     if as_json:
         show_json({"home": str(path), "made": made_files, "kept": kept_files})
@@ -89,11 +90,55 @@ def command(
         click.echo(f"kept  {kept}")
     if new_key:
         click.echo("The key is new and not encrypted (cmkms keys encrypt): back it up, and use it nowhere else.")
-    elif not key_path.exists():
-        click.echo(
-            f"Next: copy the validator's {KEY_NAME} and {STATE_NAME} into {path / 'priv'} (stop the old signer first)."
-        )
+    for key_path, state_path in () if new_key else _files_or_usual(path):
+        if not key_path.exists():
+            names = f"{key_path.name} and {state_path.name}"
+            click.echo(f"Next: copy the validator's {names} into {key_path.parent} (stop the old signer first).")
     missing = [name for name, value in (("chain_id", chain_id), ("validator_addr", validator_addr)) if not value]
     config = path / CONFIG_NAME
     first = f"set {' and '.join(missing)} in {config}, and " if missing and config in result.made else ""
     click.echo(f"Then: {first}run cmkms start --home {path}")
+
+
+def _files_of(home: Path) -> list[tuple[Path, Path]]:
+    """Key and state file of each chain: where config.toml has them, or where that of `init` will.
+    Raises: ConfigError.
+    """
+    if not os.path.lexists(home / CONFIG_NAME):
+        return [(home / "priv" / KEY_NAME, home / "priv" / STATE_NAME)]
+    return [(chain.key_file, chain.state_file) for chain in load_home().chains]
+
+
+def _files_or_usual(home: Path) -> list[tuple[Path, Path]]:
+    """The same, also beside a config.toml that has faults, which a start tells."""
+    try:
+        return _files_of(home)
+    except ConfigError:
+        return [(home / "priv" / KEY_NAME, home / "priv" / STATE_NAME)]
+
+
+def _new_files(home: Path) -> list[tuple[Path, Path]]:
+    """Those of the chains that have neither yet. Raises: ConfigError, KeyFileError where one has
+    only one of the two, or all have theirs.
+    """
+    files = _files_of(home)
+    wanting = [pair for pair in files if not any(one.exists() for one in pair)]
+    for pair in files:
+        if not all(one.exists() for one in pair):
+            refuse_existing(() if pair in wanting else pair)
+    if not wanting:
+        refuse_existing(files[0])
+    if len({key_path for key_path, _ in wanting}) < len(wanting):
+        raise ConfigError(
+            "two chains have one key_file", cure="`cmkms keys new --chain-id ID`, and the state files by hand"
+        )
+    return wanting
+
+
+def _make_key(key_path: Path, state_path: Path, wanted: KeyType) -> None:
+    for one in (key_path, state_path):
+        make_directory(one.parent)
+    state_file.save(state_path, Watermark())
+    # without its key it would keep the same command from being given again
+    with discarding(state_path):
+        write_key(key_path, new_seed(wanted), wanted)

@@ -102,6 +102,33 @@ def test_init_without_new_key_makes_no_key_and_keeps_what_is_there(home: Path, t
     assert not list((fresh / "priv").iterdir())
 
 
+def test_init_makes_a_new_key_where_each_chain_of_the_home_has_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert cmkms("init", "--home", str(home)).returncode == 0
+    tables = "".join(
+        f'[[chain]]\nid = "{one}"\nvalidator_addr = ["tcp://127.0.0.1:{port}"]\n'
+        for one, port in (("aa", 1), ("bb", 2))
+    )
+    config = home / "config.toml"
+    config.write_text(f'id = "node0"\n{tables}')
+    assert f"into {home}/priv/aa (stop" in cmkms("init", "--home", str(home)).stdout
+    assert not list((home / "priv").iterdir())
+    done = cmkms("init", "--home", str(home), "--new-key")
+    assert done.returncode == 0, done.stderr
+    made = {one.relative_to(home / "priv") for one in (home / "priv").rglob("*.json")}
+    names = ("priv_validator_key.json", "priv_validator_state.json")
+    assert made == {Path(chain) / name for chain in ("aa", "bb") for name in names}
+    before = tree(home)
+    assert cmkms("init", "--home", str(home), "--new-key").returncode == 4
+    assert tree(home) == before
+    (home / "priv" / "bb" / names[0]).unlink()
+    refused = cmkms("init", "--home", str(home), "--new-key")
+    assert (refused.returncode, f"priv/bb/{names[1]} is there already" in refused.stderr) == (4, True)
+    (home / "priv" / "bb" / names[1]).unlink()
+    done = cmkms("init", "--home", str(home), "--new-key")
+    assert (done.returncode, "priv/aa" in done.stdout) == (0, False), done.stderr
+
+
 def test_keys_show_tells_every_form_and_no_secret(home: Path) -> None:
     done = cmkms("keys", "show", "--home", str(home), "--prefix", "initvalcons")
     key = json.loads((home / "priv" / "priv_validator_key.json").read_text())
