@@ -12,9 +12,11 @@ from cometkms.cli.state import files_of
 from cometkms.config.load import in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.config.table import Flags
+from cometkms.config.webhook import UrlFile
 from cometkms.core import choose
 from cometkms.errors import ConfigError
 from cometkms.keys.cluster import cluster_digest, public_identities
+from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import key_source
 from cometkms.keys.validator_key import address_of
 from cometkms.store.node_store import read_epoch
@@ -33,7 +35,8 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
 
     Exit code 3 with every fault, a line each, if not.
 
-    Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and
+    A file that a setting names and that is not there is a warning: it may be put there before the
+    start. Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and
     network, too.
 
     \b
@@ -44,7 +47,7 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     if as_json:
         return _check_as_json(warnings)
     settings = load_settings(existing_home(), Flags(), here=True)
-    for words in warnings:
+    for words in (*warnings, *_missing(settings)):
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers)
     chains = ", ".join(chain.id for chain in settings.chains)
@@ -63,9 +66,32 @@ def _check_as_json(warnings: list[str]) -> int:
         code = error.exit_code
     else:
         chains = [chain.id for chain in settings.chains]
+        warnings += _missing(settings)
         found |= {"node_id": settings.id, "members": [peer.id for peer in settings.peers], "chains": chains}
     show_json(found)
     return code
+
+
+def _missing(settings: Settings) -> list[str]:
+    """Files that settings name, beside the keys and state files, and that are not there."""
+    source = settings.webhook.source if settings.webhook is not None else None
+    secret = settings.key_passphrase
+    named = {
+        "noise_identity_file": settings.noise_identity_file,
+        "alert_webhook_file": source.path if isinstance(source, UrlFile) else None,
+        "key_passphrase_file": secret.path if isinstance(secret, PassphraseFile) else None,
+    }
+    found = []
+    for key, path in named.items():
+        try:
+            is_there = path is None or path.stat() is not None
+        except FileNotFoundError:
+            is_there = False
+        except OSError:  # another user's: the doctor says so
+            is_there = True
+        if not is_there:
+            found.append(f"{key}: {path} is not there; put it there before the start, or take the setting out")
+    return found
 
 
 @command.command("show")

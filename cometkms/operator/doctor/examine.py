@@ -216,6 +216,8 @@ def _keys(patient: Patient) -> list[Finding]:
             for chain in patient.chains:
                 found += key.try_open(chain, source, choose.load())
     found += key.judge_identity(settings) + key.judge_noise_identity(settings) + key.judge_cluster_key(settings)
+    if patient.node is None:  # a running node says itself whether alerts arrive
+        found += key.judge_webhook_address(settings)
     return found + _running_keys(patient)
 
 

@@ -102,6 +102,17 @@ def judge_noise_identity(settings: Settings) -> list[Finding]:
     return [ok(AREA, f"{settings.noise_identity_file} says who this node is to noise:// validators")]
 
 
+def judge_webhook_address(settings: Settings) -> list[Finding]:
+    """The file or credential with the address that alerts are sent to; what it says is not shown."""
+    if settings.webhook is None:
+        return []
+    try:
+        settings.webhook.source.read()
+    except CometKMSError as error:
+        return [warn("webhook", f"no alert can be sent: {error.what}", error.cure)]
+    return []
+
+
 def judge_cluster_key(settings: Settings) -> list[Finding]:
     """priv/cluster.key, where there is one; its bytes are not shown."""
     path = settings.home / "priv" / CLUSTER_KEY_NAME

@@ -145,3 +145,20 @@ def test_a_test_of_alerts_needs_no_chain_and_names_a_variable_that_is_none(
     assert done.stderr == (
         "WARNING   the variable COMETKMS_ALERT_WEBHOK is unknown and has no effect; did you mean COMETKMS_ALERT_WEBHOOK?\n"
     )
+
+
+@pytest.mark.parametrize("key", ["noise_identity_file", "alert_webhook_file", "key_passphrase_file"])
+def test_a_file_that_a_setting_names_and_that_is_not_there_is_a_warning_of_the_check(tmp_path: Path, key: str) -> None:
+    home = tmp_path / "home"
+    runner = CliRunner()
+    init = ["init", "--home", str(home), "--chain-id", "c", "--validator-addr", "tcp://127.0.0.1:1"]
+    assert runner.invoke(cli, init).exit_code == 0
+    config = home / "config.toml"
+    config.write_text(f'{key} = "priv/nope"\n{config.read_text()}')
+    words = f"{key}: {home}/priv/nope is not there"
+    checked = runner.invoke(cli, ["config", "check", "--home", str(home)])
+    assert (checked.exit_code, words in checked.output) == (0, True), checked.output
+    (warning,) = json.loads(runner.invoke(cli, ["config", "check", "--home", str(home), "--json"]).stdout)["warnings"]
+    assert warning.startswith(words)
+    (home / "priv" / "nope").write_text("x")
+    assert "WARNING" not in runner.invoke(cli, ["config", "check", "--home", str(home)]).output

@@ -491,6 +491,20 @@ def test_a_node_that_this_user_may_not_ask_is_not_to_be_stopped(home: Home, monk
     assert found["cure"] == "run the doctor as the node's user"
 
 
+def test_a_webhook_file_that_cannot_be_used_is_told_before_the_start(home: Home) -> None:
+    edit_config("\nchain_id", '\nalert_webhook_file = "priv/hook"\nchain_id')(home)
+    path = home.path / "priv" / "hook"
+    [found] = bad_of(doctor(home), "webhook")
+    assert found["level"] == "warn"
+    assert found["words"].startswith(f"no alert can be sent: {path}, which has the webhook's address, cannot be read")
+    path.write_text("https://example.com/secret\n")
+    path.chmod(0o644)
+    [found] = bad_of(doctor(home), "webhook")
+    assert found["cure"] == f"chmod 600 {path}"
+    path.chmod(0o600)
+    assert bad_of(doctor(home), "webhook") == []
+
+
 def test_who_holds_a_home_is_named_and_is_a_node_only_where_it_noted_itself(home: Home) -> None:
     """A command that holds it is not to be looked for in a node's log."""
     lock = lock_home(home.path)
