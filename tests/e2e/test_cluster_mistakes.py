@@ -6,6 +6,7 @@ Each node says which, on both sides, and nothing is signed by the wrong one.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_another_validator_key_is_a_stranger_to_both(cluster: Cluster, validator
     cluster.start()
     says(cluster, "node0", "stranger at the peers' port", "another validator key")
     says(cluster, "node2", "is not 'node0' of this cluster")
+    for name in ("node0", "node1"):
+
+        def told(name: str = name) -> dict[str, Any] | None:
+            words = "calls itself 'node2' and has another validator key or cluster.key"
+            alerts = [one for one in cluster.nodes[name].status()["alerts"] if one["name"] == "peer_away"]
+            return next((one for one in alerts if one["subject"] == "node2" and words in one["what"]), None)
+
+        alert = until(f"{name} names node2", told)
+        assert "`cmkms config digest` there and here" in alert["cure"]
     assert cluster.leader() is None
     assert not validator.ask(**ballot(PREVOTE, 1)).get("signature")
 
