@@ -297,7 +297,8 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
             own = f"{chain.row.chain_id} was meant when that place was burnt under another id, or {own}"
         own = f"where {own}"
         kept = kept_mark(files, chain, core)
-        if kept.hrs > in_file.hrs:  # an import of the lower one is refused
+        # an import of a lower one is refused; nor does one node alone know what it signed above it
+        if kept.hrs > (HRS(0, 0, 0) if files.alone else in_file.hrs):
             own = f"a rename kept {chain.row.chain_id} up to {kept.hrs} beside that file: the rename says how it goes on above"
         raise _unrenamed(files, chain, left, what, own)
 

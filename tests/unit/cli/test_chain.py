@@ -319,6 +319,19 @@ def test_who_puts_a_kept_state_file_in_its_place_by_hand_does_not_sign_above_it(
     assert stands(forgotten).height == 50
 
 
+def test_nor_does_who_imports_a_burnt_copy_of_it_as_a_cure_says(forgotten: Path) -> None:
+    """An older version kept a copy of a state file that was behind the store."""
+    state = forgotten / "priv" / "priv_validator_state.json"
+    for path in (state, state.with_name(f"{state.name}.hub@1")):
+        state_file.save(path, Watermark(HRS(5, 0, 2)))
+    under(forgotten, "hub")
+    with pytest.raises(StateError) as caught:
+        stands(forgotten)
+    assert "a rename kept hub up to 5/0/2 beside that file: the rename says how it goes on above" in caught.value.cure
+    assert "state import" not in caught.value.cure
+    assert "--min-height HEIGHT" in refusal(invoke(forgotten, *BACK, "--yes"), StateError)
+
+
 def test_a_kept_state_file_that_cannot_be_understood_is_moved_away_and_a_height_burnt(forgotten: Path) -> None:
     """A recovery alone is refused: what the file says would be undercut."""
     state = forgotten / "priv" / "priv_validator_state.json"
