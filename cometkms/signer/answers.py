@@ -3,7 +3,8 @@ times come from outside.
 
 A node whose connections stand and whose processes run may still sign nothing, because it refuses
 whatever it is asked. So each validator's failures are counted in a row: a signature ends the row,
-and so does a new lead, or that the validator was away. What failed is past while it is away.
+and so does a new lead after a minute, or that the validator was away. What failed is past while it
+is away.
 """
 
 from dataclasses import dataclass
@@ -53,10 +54,13 @@ class Answers:
             known.since = at
         known.count, known.at, known.reason, known.why = known.count + 1, at, reason, why
 
-    def on_lead(self) -> None:
-        """Begin every row anew: another node may have served meanwhile what failed here before."""
+    def on_lead(self, at: float) -> None:
+        """Begin every row anew whose last failure is long past: another node led meanwhile. Where
+        the lead goes round because nobody can serve, it is one row.
+        """
         for known in self._of.values():
-            known.count = 0
+            if at - known.at >= SIGNED_LATELY_S:
+                known.count = 0
 
     def on_connected(self, validator: str, away_s: float) -> None:
         """Begin its row anew if it was away for long. Else it may be one that reconnects for each

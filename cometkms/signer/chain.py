@@ -354,9 +354,9 @@ class ChainSigner:
             self._unreported = None
 
     def take_lead(self) -> None:
-        """The lease is there: what failed before it is past."""
+        """The lease is there: what failed long before it is past."""
         self.leads = True
-        self.answers.on_lead()
+        self.answers.on_lead(time.time())
 
     def abandon(self) -> None:
         """The lease is gone and so is every requester: the state process has forgotten what was

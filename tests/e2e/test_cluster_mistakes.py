@@ -147,7 +147,7 @@ def test_a_mistyped_chain_id_is_named_as_that_and_nothing_is_to_be_recovered(tmp
         assert node.process.wait(PATIENCE_S) == 5
         said = node.log()[node.log().rindex("Error: ") :]
         assert "is of the chain 'test-1', and 'tset-1' is configured as chain_id" in said
-        assert 'put chain_id = "test-1" into config.toml' in said
+        assert 'if that is mistyped, chain_id = "test-1" in config.toml' in said
         assert "recover --min-height" not in said
         node.start("--id", "node0", wait=False)
         validator.must_refuse(PREVOTE, 4)

@@ -55,13 +55,23 @@ def test_what_failed_is_past_while_the_validator_is_away_and_goes_on_when_it_is_
     assert (row["count"], row["since"]) == (1, 900.0)
 
 
-def test_a_new_lead_begins_every_row_anew() -> None:
+def test_a_new_lead_begins_every_row_anew_that_is_long_past() -> None:
     """Another node may have signed what failed here: the first failure is the first of this
-    lead."""
+    lead.
+    """
     answers = Answers()
     for name in "vw":
         answers.on_failed(name, 10.0, Reason.NO_PERMIT, "")
-    answers.on_lead()
+    answers.on_lead(10.0 + SIGNED_LATELY_S)
     assert [answers.document(name, 0)["failing"] for name in "vw"] == [None, None]
     answers.on_failed("v", 300.0, Reason.JUMP, "")
     assert answers.document("v", 0)["failing"]["since"] == 300.0
+
+
+def test_where_the_lead_goes_round_because_nobody_can_serve_it_is_one_row() -> None:
+    answers = Answers()
+    for at in (10.0, 12.0, 14.0):
+        answers.on_lead(at)
+        answers.on_failed("v", at + 0.8, Reason.NO_PERMIT, "")
+    row = answers.document("v", 0)["failing"]
+    assert (row["since"], row["count"]) == (10.8, 3)
