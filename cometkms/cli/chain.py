@@ -287,7 +287,8 @@ def rename(
     with locked_home(settings.home):
         chain = _chosen(settings, old, new)
         to_set = _to_set(settings, chain, new)
-        check_beside([chain.state_file])
+        store_path = NodeFiles.at(settings.home, settings.id, ()).store_path
+        check_beside([chain.state_file], store_path)
         burnt = _burnt(new, min_height, yes_height, ask=yes, as_json=as_json)
         before, after = _marks(settings, chain, old, new, burnt, not_mistyped=not_mistyped, write=yes)
         aside = name_to_keep(chain.state_file, old)
@@ -299,7 +300,7 @@ def rename(
         # what the store knows is kept, for the file may be behind it; then the new one in its
         # place: interrupted anywhere a state file is there, and the same command goes on
         if yes:
-            carry_export(chain.state_file, old, new)
+            carry_export(chain.state_file, old, new, store_path)
             state_file.save(aside, before)
             state_file.save(chain.state_file, after)
     if as_json:

@@ -208,9 +208,9 @@ def _public_key(chain: Chain, old: OldSigner) -> bytes:
 def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, min_height: int | None) -> _Plan:
     """Raises: StateError."""
     core = choose.load()
-    check_beside([chain.state_file])
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
+    check_beside([chain.state_file], files.store_path)
     burnt = (burnt_up_to(min_height),) if min_height is not None else ()
     marks = tuple(state.mark for state in (*old.states, *old.seen)) + burnt or (Watermark(),)
     known = known_mark(files, target, core)

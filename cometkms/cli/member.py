@@ -343,7 +343,7 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
         )
     files = files_of(settings)
     path = files.store_path
-    refuse_gone_out(files.chains)
+    refuse_gone_out(files.chains, files.store_path)
     return _Here(settings, peers, survey(path).header if has_store(path) else None, running)
 
 

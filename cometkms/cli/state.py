@@ -18,7 +18,7 @@ from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_lost, refuse_over
-from cometkms.store.own_home import home_of, own_mark
+from cometkms.store.own_home import in_one_home, own_mark
 from cometkms.store.promise_store import readable_header
 
 
@@ -122,7 +122,7 @@ def _brought(path: Path, chain: ChainFiles) -> Watermark:
     """
     core = choose.load()
     mark = None
-    if home_of(Path(os.path.realpath(path))) != home_of(Path(os.path.realpath(chain.state_path))):
+    if not in_one_home(Path(os.path.realpath(path)), Path(os.path.realpath(chain.state_path))):
         mark = own_mark(path, chain.row, core)
     return mark or state_file.load(path, chain.row.chain_id, core.parse_sign_bytes)
 

@@ -39,7 +39,6 @@ from cometkms.keytypes import ED25519, KeyType, type_of
 from cometkms.limits import MEMBERS_MAX
 from cometkms.model import Row, Watermark
 from cometkms.store import state_file
-from cometkms.store.exported import refuse_exported
 from cometkms.store.node_store import higher_mark
 from cometkms.store.own_home import own_mark
 
@@ -277,7 +276,6 @@ def _signed_with(key_file: Path, state: Path | None, row: Row) -> Watermark:
     key and file stand in. Raises: StateError, BusyError, StoreFailure.
     """
     beside, core = key_file.with_name(STATE_NAME), choose.load()
-    refuse_exported(state or beside, row.chain_id)
     marks = [mark for path in dict.fromkeys((state or beside, beside)) if (mark := own_mark(path, row, core))]
     if state is not None or not marks:
         marks.append(state_file.load(state or beside, row.chain_id, core.parse_sign_bytes))

@@ -323,9 +323,9 @@ def seal(
     standing_for(). Raises: StateError (another node's store, one that does not know what it
     promised, or is sealed for others), BusyError (the node runs), StoreFailure.
     """
-    check_beside(chain.state_path for chain in files.chains)
+    check_beside((chain.state_path for chain in files.chains), files.store_path)
     if read_header(files).state is not NodeState.SEALED:  # else the same seal is shown again
-        refuse_gone_out(files.chains)
+        refuse_gone_out(files.chains, files.store_path)
     store = PromiseStore.open(files.store_path)
     try:
         header = store.header
@@ -412,7 +412,7 @@ def begin(
             "others may begin from them",
             cure="that list in config.toml (or COMETKMS_PEER)",
         )
-    refuse_gone_out(files.chains)
+    refuse_gone_out(files.chains, files.store_path)
     own = _own_marks(files, old)
     why = doubt(len(old.members), {one.node: one.standing for one in seals})
     if why and heights is None:
@@ -564,7 +564,7 @@ def promised(
     its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
-    check_beside([chain.state_path])
+    check_beside([chain.state_path], files.store_path)
     is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []
     known += _kept_alone(files, chain, core)

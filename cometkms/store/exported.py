@@ -102,12 +102,12 @@ def forget_export(state_path: Path, chain_id: str, store_path: Path | None = Non
         _put(path, chain_id, None)
 
 
-def carry_export(state_path: Path, old: str, new: str) -> None:
+def carry_export(state_path: Path, old: str, new: str, store_path: Path) -> None:
     """The chain goes on under another id, and the other signer may have gone on with it, at heights
     that say nothing beside those of the old one. Durable on return. Raises: StateError,
     StoreFailure.
     """
-    for path in _places(state_path, None):
+    for path in _places(state_path, store_path):
         noted = _read(path)
         if old in noted and new not in noted:
             _put(path, new, noted[old][:2])
@@ -125,7 +125,8 @@ def _places(state_path: Path, store_path: Path | None) -> list[Path]:
         with contextlib.suppress(OSError):
             folders += [one for one in _inside(home / "data") if os.access(one, os.R_OK | os.X_OK)]
         try:
-            folders += [home / "priv", *_inside(home / "priv")]
+            # one that this user may not look into was none of this node's: a disk's lost+found
+            folders += [home / "priv", *(one for one in _inside(home / "priv") if os.access(one, os.X_OK))]
         except OSError as error:
             raise StateError(
                 f"{error.filename or home / 'priv'} cannot be read: {os_words(error)}, so whether this key is another signer's is not known",

@@ -563,23 +563,25 @@ def check_store_way(path: Path) -> None:
     _check_way(path, "what this node promised")
 
 
-def check_beside(state_paths: Iterable[Path]) -> None:
-    """Whether born.json and exported.json beside these state files can be read, or are not there:
-    who writes past one that is out of reach undercuts what it says. Raises: StateError.
+def check_beside(state_paths: Iterable[Path], store_path: Path) -> None:
+    """Whether born.json and exported.json beside these state files, and the store, can be read, or
+    are not there: who writes past one that is out of reach undercuts what it says.
+
+    Raises: StateError.
     """
     for path in state_paths:
         _check_way(path, f"what stands in {path.parent}")
         load_born(path.with_name(BORN_NAME))
-        check_export(path)
+        check_export(path, store_path)
 
 
-def refuse_gone_out(chains: Iterable[ChainFiles]) -> None:
+def refuse_gone_out(chains: Iterable[ChainFiles], store_path: Path) -> None:
     """What another signer has signed since is not known here, so no seal vouches for it, no epoch
     begins above it, and no mark is lowered beside it. Raises: StateError, as check_beside() too.
     """
     for chain in chains:
-        check_beside([chain.state_path])
-        refuse_exported(chain.state_path, chain.row.chain_id)
+        check_beside([chain.state_path], store_path)
+        refuse_exported(chain.state_path, chain.row.chain_id, store_path)
 
 
 def _check_way(path: Path, what: str) -> None:
@@ -1343,7 +1345,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
 
     Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
     """
-    check_beside([chain.state_path])
+    check_beside([chain.state_path], files.store_path)
     refuse_lost(files, chain)
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
@@ -1396,7 +1398,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
     refuse_lost(files, chain)
     check_state_files([chain])
-    check_beside([chain.state_path])
+    check_beside([chain.state_path], files.store_path)
     stored = has_store(files.store_path)
     if stored:
         store = PromiseStore.open(files.store_path)

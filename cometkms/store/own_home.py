@@ -33,9 +33,12 @@ _LOST: Final = (
 )
 
 
-def own_mark(state_path: Path, row: Row, core: Core) -> Watermark | None:
+def own_mark(state_path: Path, row: Row, core: Core, own: Path | None = None) -> Watermark | None:
     """How far a key has signed a chain by the home of this program that a state file stands in;
     None where it stands in none, or in one that has never run.
+
+    `own`: a state file of the home that it is brought into, whose own note that its key went out
+    refuses nothing here: what is brought may answer it.
 
     Only reads, and holds that home's lock meanwhile: its node must be stopped. Raises: StateError
     with the cure; BusyError; StoreFailure.
@@ -43,6 +46,9 @@ def own_mark(state_path: Path, row: Row, core: Core) -> Watermark | None:
     named = dict.fromkeys((state_path.absolute(), Path(os.path.realpath(state_path))))
     found = next(((home, path) for path in named if (home := home_of(path)) is not None), None)
     if found is None:
+        for path in named:
+            if own is None or not in_one_home(path, own):
+                refuse_exported(path, row.chain_id)
         return None
     home, state_path = found
     stores = sorted(home.glob(_STORES))
@@ -75,6 +81,16 @@ def home_of(path: Path) -> Path | None:
     return path.parent if os.path.lexists(path.with_name(BORN_NAME)) else None
 
 
+def in_one_home(path: Path, other: Path) -> bool:
+    """Whether two files that may stand in a priv/, or in a directory of it, stand in one home."""
+    return _around(path) == _around(other)
+
+
+def _around(path: Path) -> Path:
+    never_run = (folder.parent for folder in (path.parent, path.parent.parent) if folder.name == _PRIV)
+    return home_of(path) or next(never_run, path.parent)
+
+
 def _not_all(files: NodeFiles, header: Header, store: Path) -> str:
     """Why a home's store does not show everything that was signed; "" where it does.
 
@@ -82,10 +98,9 @@ def _not_all(files: NodeFiles, header: Header, store: Path) -> str:
     """
     if len(header.members) > 1:
         return f"that is one of {', '.join(header.members)}, and what they signed a majority of them knows"
-    if header.state not in (NodeState.COMPLETE, NodeState.SEALED):
+    if header.state is not NodeState.COMPLETE:  # of one that is sealed the next epoch may have signed on
         return f"{store}: that node is {header.state.name.lower()}"
     here = files.store_path == store and files.node_id in read_born(files)
-    sealed = bool(read_following(files)) and header.state is not NodeState.SEALED
-    if not here or sealed or read_epoch(files) != header.epoch:
+    if not here or read_following(files) or read_epoch(files) != header.epoch:
         return f"{store} (node {header.owner}, epoch {header.epoch}) is not the one that {files.born_paths[0]} tells of"
     return ""

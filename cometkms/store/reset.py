@@ -53,7 +53,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     """
     mark = burnt_up_to(height)
     check_state_files([chain])
-    refuse_gone_out([chain])
+    refuse_gone_out([chain], files.store_path)
     refuse_lost(files, chain)
     kept: list[Path] = []
     stored = has_store(files.store_path)

@@ -15,7 +15,7 @@ from cometkms.operator.doctor.blocks import is_our_signature, read_commit, read_
 from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, highest
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.node_store import ChainFiles
-from cometkms.store.own_home import home_of, own_mark
+from cometkms.store.own_home import in_one_home, own_mark
 
 _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them
 
@@ -75,13 +75,13 @@ def ask_homes(old: OldSigner, target: ChainFiles, core: Core) -> OldSigner:
     `target`: of the home that they are brought into, whose key may be named, too. Raises:
     BusyError for a home whose node runs; StoreFailure.
     """
-    named = [Path(state.path) for state in old.states]
-    if old.key_path is not None and home_of(old.key_path.absolute()) != home_of(target.state_path.absolute()):
+    named, own = [Path(state.path) for state in old.states], target.state_path.absolute()
+    if old.key_path is not None and not in_one_home(old.key_path.absolute(), own):
         named.append(old.key_path.with_name(target.state_path.name))
     states, doubts = list(old.states), list(old.doubts)
     for path in dict.fromkeys(named):
         try:
-            mark = own_mark(path, target.row, core)
+            mark = own_mark(path, target.row, core, own)
         except StateError as error:
             doubts.append(StateError(error.what, cure=f"{error.cure}; or {TYPED}"))
         else:

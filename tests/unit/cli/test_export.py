@@ -18,10 +18,12 @@ from cometkms.limits import SEAL_MEMORY_MIN_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.moving import tmkms
 from cometkms.rules.birth import NodeState
-from cometkms.store.exported import forget_export
+from cometkms.store import epoch as epochs
+from cometkms.store.exported import carry_export, forget_export, note_export, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_store import ChainFiles, NodeFiles, check_beside, open_node, refuse_gone_out
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
+from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms as separately
 from tests.unit.cli.inside import cmkms
 from tests.unit.cli.test_cli import tree
@@ -396,6 +398,71 @@ def test_a_note_counts_wherever_the_chain_s_files_are_moved_to(home: Path, tmp_p
     back = cmkms("import", "--home", str(home), "--from", "filepv", str(tmp_path / "out"), "--yes", "--unused")
     assert back.returncode == 0, back.stderr
     assert notes_of(home) == []
+
+
+def test_what_stayed_in_a_home_that_never_ran_is_behind_the_signer_that_got_its_key(tmp_path: Path) -> None:
+    """A key that was imported and exported again, while no store and no born.json stood there."""
+    never = make_home(tmp_path / "never", Watermark(), name="node9")
+    shutil.rmtree(never / "data")
+    (never / "priv" / "born.json").unlink()
+    key, state = (never / "priv" / f"priv_validator_{name}.json" for name in ("key", "state"))
+    assert run(never, "filepv", tmp_path / "out", "--yes").returncode == 0
+    new = tmp_path / "new"
+    assert cmkms("init", "--home", str(new), "--chain-id", CHAIN, "--validator-addr", "tcp://a:1").returncode == 0
+    shutil.copy(key, new / "priv" / key.name)
+    before, link = tree(new), tmp_path / "link.json"
+    link.symlink_to(state)
+    moved = ["import", "--home", str(new), "--from", "filepv", "--yes"]
+    (tmp_path / "plain.json").write_bytes(state.read_bytes())
+    for command in (
+        ["testnet", "--dir", str(tmp_path / "net"), "--chain-id", CHAIN, "--key-file", str(key)],
+        ["state", "import", "--home", str(new), str(state)],
+        ["state", "import", "--home", str(new), str(link)],
+        [*moved, str(never / "priv")],
+        [*moved, "--key-file", str(key), "--state-file", str(tmp_path / "plain.json")],
+    ):
+        done = cmkms(*command)
+        assert (done.returncode, "says that this key went out, to filepv" in done.stderr) == (5, True), done.stderr
+        assert tree(new) == before
+    back = cmkms(*moved, str(tmp_path / "out"))
+    assert back.returncode == 0, back.stderr
+
+
+def test_a_directory_of_another_user_beside_the_key_has_no_note_of_this_node(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """priv/ may be a disk of its own, with root's lost+found."""
+    theirs = home / "priv" / "lost+found"
+    (theirs / "exported.json").mkdir(parents=True)  # whoever reads it fails
+    with pytest.raises(StateError, match=r"lost\+found/exported\.json cannot be read"):
+        opened_of(home)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != theirs and real(path, mode))
+    assert opened_of(home) == HRS(20, 0, 2)
+
+
+def test_beside_an_older_copy_of_state_files_outside_priv_the_stores_note_counts_too(
+    home: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state" / "priv_validator_state.json"
+    state.parent.mkdir()
+    for name in (state.name, "born.json"):
+        (home / "priv" / name).rename(state.with_name(name))
+    files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),))
+    note_export(state, CHAIN, "filepv", tmp_path / "out", HRS(20, 0, 2), files.store_path)
+    state.with_name("exported.json").unlink()
+    for refusing in (
+        lambda: refuse_gone_out(files.chains, files.store_path),
+        lambda: epochs.seal(files, choose.load(), ("node0", "node1", "node2")),
+        lambda: reset_mark(files, files.chains[0], 3),
+    ):
+        with pytest.raises(StateError, match=r"data/node0/exported\.json says that this key went out"):
+            refusing()
+    carry_export(state, CHAIN, "chain-b", files.store_path)
+    assert went_out(state, "chain-b", files.store_path) is not None
+    (home / "data" / "node0" / "exported.json").write_text("{")
+    with pytest.raises(StateError, match="cannot be understood"):
+        check_beside([state], files.store_path)
 
 
 def test_a_note_that_is_taken_away_in_one_place_only_still_refuses(

@@ -9,6 +9,7 @@ from cometkms.core.pure import core as pure
 from cometkms.errors import BusyError, StateError
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
 from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
@@ -127,6 +128,31 @@ def test_a_home_whose_key_went_out_says_what_that_one_signed_no_more(tmp_path: P
     state.with_name("exported.json").write_text(json.dumps({"chains": {ROW.chain_id: ["filepv", "/there"]}}))
     with pytest.raises(StateError, match="this key went out"):
         own_mark(state, ROW, CORE)
+
+
+def test_the_key_of_a_home_that_has_never_run_may_have_gone_out_too(tmp_path: Path) -> None:
+    """What its state file says is what went out; the home itself may bring back what came of it."""
+    state = tmp_path / "home" / "priv" / "priv_validator_state.json"
+    hub = state.parent / "hub" / state.name
+    hub.parent.mkdir(parents=True)
+    for path in (state, hub):
+        state_file.save(path, mark_at(5))
+    state.with_name("exported.json").write_text(json.dumps({"chains": {ROW.chain_id: ["filepv", "/there"]}}))
+    link = tmp_path / "link.json"
+    link.symlink_to(state)
+    for path in (state, hub, link):
+        with pytest.raises(StateError, match="this key went out"):
+            own_mark(path, ROW, CORE)
+        with pytest.raises(StateError, match="this key went out"):
+            own_mark(path, ROW, CORE, tmp_path / "other" / "priv" / state.name)
+    assert own_mark(hub, ROW, CORE, state) is None
+
+
+def test_a_node_that_is_sealed_does_not_know_what_the_next_epoch_signs(tmp_path: Path) -> None:
+    state = lived(tmp_path / "home")
+    files = NodeFiles.at(tmp_path / "home", "node0", (ChainFiles(ROW, state),))
+    epochs.seal(files, CORE, ("node0", "node1", "node2"))
+    refused(state, "that node is sealed")
 
 
 def test_a_place_that_is_promised_and_not_signed_is_burnt(tmp_path: Path) -> None:
