@@ -24,6 +24,9 @@ RENEWAL: Final = "promises"
 #: a second majority.
 LIFE_FACT: Final = "life"
 SEALED: Final = "sealed"
+#: A member whose promise store is gone from its name says so: it promises nothing until it is back.
+STORE_FACT: Final = "store"
+STORE_GONE: Final = "gone"
 _KEY_DIGITS: Final = 16
 
 

@@ -720,7 +720,8 @@ class Membership:
         StoreFailure.
         """
         header = sealed_header(self._store.header, following, confirmed=self.confirmed, strict=self._strict)
-        self.ready, self._reading = False, None
+        self._serve(on=False)
+        self._reading = None
         if header != self._store.header:
             self._write_header(header)
             self._log.warning("sealed", epoch=header.epoch, next=", ".join(following), confirmed=header.confirmed)
@@ -748,7 +749,7 @@ class Membership:
 
     def _serve(self, *, on: bool) -> None:
         self._served = on
-        self.ready = on and not self.gone
+        self.ready = on and not self.gone and self.state is NodeState.COMPLETE
 
     # --- transitions ---
 

@@ -20,7 +20,17 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Ended, is_over
 from cometkms.rules.flow import Flow
 from cometkms.rules.incarnation import Statement, believable_seq, statement_bytes
-from cometkms.state.facts import LIFE_FACT, RENEWAL, RENEWAL_FACT, SEALED, Difference, SelfReport, differences
+from cometkms.state.facts import (
+    LIFE_FACT,
+    RENEWAL,
+    RENEWAL_FACT,
+    SEALED,
+    STORE_FACT,
+    STORE_GONE,
+    Difference,
+    SelfReport,
+    differences,
+)
 from cometkms.state.membership import Membership
 from cometkms.state.shell import Outside
 from cometkms.store.promise_store import PromiseStore
@@ -450,6 +460,8 @@ class Roster:
             return "has not said yet whether it is complete"
         if news.starting:
             return "is starting"
+        if (STORE_FACT, STORE_GONE) in self.members[name].facts:
+            return "promises nothing: its store is gone"
         state = news.life.state
         return "" if state is NodeState.COMPLETE else f"is {state.name.lower()}"
 

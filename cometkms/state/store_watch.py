@@ -11,6 +11,7 @@ from typing import Final
 from cometkms.durable import why_gone
 from cometkms.errors import os_words
 from cometkms.logger import Logger
+from cometkms.state.facts import STORE_FACT, STORE_GONE
 from cometkms.state.node import ClusterNode
 from cometkms.store.promise_store import STORE_NAME, PromiseStore
 
@@ -34,6 +35,7 @@ def let_promise(node: ClusterNode, gone: str) -> None:
     has it.
     """
     node.membership.on_store(gone)
+    node.roster.tell_fact(STORE_FACT, STORE_GONE if gone else "")
     node.leadership.hold()
     node.leadership.update_lease()
 

@@ -108,3 +108,31 @@ def test_a_node_that_starts_stays_one_that_starts(three: Three) -> None:
     assert b.node.membership.phase is MemberState.STARTING
     let_promise(b.node, "")
     assert not b.node.membership.ready
+
+
+@pytest.mark.parametrize("order", ["sealed, gone, back", "gone, sealed, back"])
+def test_a_sealed_node_promises_nothing_though_its_store_was_gone_and_is_back(three: Three, order: str) -> None:
+    """Its seal lets the next epoch begin: a promise in this one would be beside that."""
+    a = leading(three)
+    assert isinstance(a.reserve(sign_bytes(1)), PermitGranted)
+    membership = a.node.membership
+    for step in order.split(", "):
+        if step == "sealed":
+            membership.seal(("b", "c", "d"))
+        else:
+            let_promise(a.node, "the promise store is gone" if step == "gone" else "")
+    assert not membership.ready
+    assert membership.phase is MemberState.SEALED
+    assert not membership.raft_may_vote
+    assert isinstance(a.reserve(sign_bytes(2), 2, urgent=True), ReserveRefused)
+
+
+def test_the_others_are_told_and_count_it_as_none_that_could_take_over(three: Three) -> None:
+    a, b = leading(three), three.nodes["b"]
+    let_promise(b.node, "the promise store is gone")
+    three.wait(0.1)
+    assert a.node.roster.missing() == ("b",)
+    assert a.node.roster.why_not_able("b") == "promises nothing: its store is gone"
+    let_promise(b.node, "")
+    three.wait(0.1)
+    assert a.node.roster.missing() == ()
