@@ -29,7 +29,7 @@ from cometkms.board.sections import (
     RefusalReport,
 )
 from cometkms.config.schema import AlertBounds
-from cometkms.limits import PEER_FAR_S
+from cometkms.limits import PEER_FAR_S, SIGNED_LATELY_S
 from cometkms.model import quorum_of
 from cometkms.printable import duration
 from cometkms.wire.why import CONFIGURED, PeerCode
@@ -50,8 +50,9 @@ _CURE_OF_FIRST_START: Final = (
     "who is missing"
 )
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
-# what is told of a member that may simply be down: the alerts of all say to start it
-_STARTED: Final = frozenset({PeerCode.DOWN, PeerCode.NOT_DIALLED})
+# what is told of a member that may simply be down, a stranger's unproven word included: the alerts
+# of all say to start it
+_STARTED: Final = frozenset({PeerCode.DOWN, PeerCode.NOT_DIALLED, PeerCode.STRANGER})
 # not OLDER_REASONS: a validator that replays its log asks so
 _CONFLICTS: Final = frozenset({"conflict", "burnt"})
 _VOTES_AS_BYTES: Final = frozenset({"bytes_are_a_vote"})
@@ -199,7 +200,7 @@ class Alerts:
                 episode.raised = True
                 changes.append(Change(True, _document(episode)))
         for key, episode in tuple(self._episodes.items()):
-            if key in held or (episode.raised and monotonic - episode.seen < RULES[key[0]].clear_s):
+            if key in held or (episode.raised and monotonic - episode.seen < _clear_s(*key, status)):
                 continue
             del self._episodes[key]
             if episode.raised:
@@ -335,6 +336,21 @@ class Alerts:
                     "",
                     f"{what}: 99 % within {duration(p99 / 1e6)} over the last minute, the bound is {duration(bound_s)}",
                 )
+
+
+def _clear_s(name: str, subject: str, status: Status) -> float:
+    """How long the condition must be gone. Of a validator that was refused and is away, so long
+    that one which restarts because of it is one episode.
+    """
+    if name not in ("requests_refused", "height_jump"):
+        return RULES[name].clear_s
+    there = any(
+        link.get("state") == LinkState.CONNECTED
+        and subject in (chain["chain_id"], f"{chain['chain_id']} {link.get('addr')}")
+        for chain in status.get("chains", [])
+        for link in chain["validators"]
+    )
+    return RULES[name].clear_s if there else SIGNED_LATELY_S
 
 
 def _disk_bound(before: Counted) -> float:

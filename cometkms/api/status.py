@@ -131,8 +131,9 @@ def compose_status(
     leaves its part empty: what it wrote is no longer so. The Go fields then say "not the leader",
     because without the state process nothing can be signed here.
     """
+    sections = as_set_now(sections, now, monotonic)
     situation, trouble = situation_of(sections, beat_ages_s, now), find_trouble(sections, beat_ages_s, now)
-    sections = _of_the_living(as_set_now(sections, now, monotonic), beat_ages_s)
+    sections = _of_the_living(sections, beat_ages_s)
     state = sections["state"] or StateSection()
     signer = sections["signer"] or SignerSection()
     chains = _chains(state.get("rows", []), signer.get("chains", []))

@@ -5,8 +5,9 @@ processes of a machine share it, and nobody sets it. Where the two clocks disagr
 long ago something was, somebody has set the wall clock, and the time is moved with it.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeGuard, TypeVar, cast
 
 from cometkms.board.sections import Sections
 
@@ -46,13 +47,19 @@ def as_set_now(sections: Sections, wall: float, monotonic: float | None) -> Sect
     return found
 
 
+def _is_time(untrusted: object) -> TypeGuard[float]:
+    """Whether it is a time that is known: what stands on the board is a process's word."""
+    return type(untrusted) in (int, float) and bool(untrusted)
+
+
 def _dated(entry: Entry, wall: float, monotonic: float | None) -> Entry:
     shown = {name: value for name, value in entry.items() if not name.endswith(_TWIN)}
     for name, mono in entry.items():
         told = name.removesuffix(_TWIN)
         at = entry.get(told)
-        if name != told and mono and at and monotonic is not None:
-            moved_s = (wall - at) - (monotonic - mono)
-            if abs(moved_s) > SLEW_MAX_S:
-                shown[told] = at + round(moved_s)  # the same at each look
+        if name == told or monotonic is None or not _is_time(mono) or not _is_time(at):
+            continue
+        moved_s = (wall - at) - (monotonic - mono)
+        if math.isfinite(moved_s) and abs(moved_s) > SLEW_MAX_S:
+            shown[told] = at + round(moved_s)  # the same at each look
     return cast("Entry", shown)

@@ -625,6 +625,20 @@ def test_a_chain_that_another_lacks_is_no_cause_where_the_rest_can_promise(reaso
     assert cure_of(scene, "requests_refused") == OF_REFUSALS[reason].replace("{chain}", "chain-a")
 
 
+def test_a_validator_that_restarts_because_it_is_refused_is_one_episode() -> None:
+    """Connected and refused for some seconds, away for some, again and again."""
+    scene = Scene()
+    for _ in range(4):
+        scene.link.update(state="connected")
+        fail(scene)
+        scene.wait(3)
+        scene.link.update(state="waiting", failing=None)
+        scene.wait(12)
+    assert scene.told("requests_refused") == [True]
+    scene.wait(60)
+    assert scene.told("requests_refused") == [True, False]
+
+
 def test_a_jump_says_the_command_that_admits_the_height_that_was_asked_for() -> None:
     scene = Scene()
     jump(scene)

@@ -69,3 +69,23 @@ def test_a_time_that_moved_is_the_same_at_each_look() -> None:
         for at in (0.0, 0.3, 1.0, 70.0)
     }
     assert seen == {NOW - 3 + 86400}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"id": "b", "id_mono": 1.0},
+        {"since": NOW, "since_mono": "x"},
+        {"since": -1.7e308, "since_mono": 1.7e308},
+        {"since": float("nan"), "since_mono": 1.0},
+        {"since": True, "since_mono": 1.0},
+    ],
+)
+def test_what_is_no_time_stays_as_it_is(entry: dict[str, Any]) -> None:
+    """A process in foreign hands writes what it likes: nobody else is blinded by it."""
+    one = board()
+    state: Any = one.sections_now["state"]
+    state["members"].append(entry)
+    found: Any = as_set_now(one.sections(), NOW, MONO)["state"]
+    shown = found["members"][-1]
+    assert str(shown) == str({name: value for name, value in entry.items() if not name.endswith("_mono")})
