@@ -125,6 +125,12 @@ class InvariantError(CometKMSError):
     exit_code: ClassVar[int] = INTERNAL_EXIT
 
 
+class TooSlowError(CometKMSError):
+    """A deadline passed, and nothing has failed yet."""
+
+    exit_code: ClassVar[int] = INTERNAL_EXIT
+
+
 #: What a disk says, whatever file is meant: it is full, it fails, or it is mounted read-only.
 _DISK: Final = {
     errno.ENOSPC: "make room there (`df`, and `df -i`), then the same again; nothing is lost",

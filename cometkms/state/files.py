@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from cometkms.errors import StoreFailure
+from cometkms.errors import TooSlowError
 from cometkms.limits import STATE_FILES_S
 from cometkms.model import Watermark
 
@@ -68,14 +68,15 @@ class StateFiles:
     def finish(self) -> None:
         """Wait for the writes under way, at the end, and write what is left.
 
-        Raises: StoreFailure, also where the disk takes longer than STATE_FILES_S; InvariantError.
+        Raises: StoreFailure; InvariantError; TooSlowError where the disk takes longer than
+        STATE_FILES_S: no write has failed, so a node that restarts may go on.
         """
         until = time.monotonic() + STATE_FILES_S
         try:
             for one in self._files.values():
                 one.finish(until)
         except TimeoutError:
-            raise StoreFailure(
+            raise TooSlowError(
                 f"a state file was not written within {STATE_FILES_S:g} s, and is behind what was signed",
                 cure="look at the disk; bring another signer what `cmkms export` writes, not that file",
             ) from None

@@ -204,10 +204,14 @@ def hold_anew(home: Path, fd: int) -> bool:
 
     Raises: StateError, BusyError: tried again later.
     """
-    path = home / LOCK_NAME
-    with contextlib.suppress(OSError):
-        if os.path.samestat(os.fstat(fd), path.stat()):
+    path, held = home / LOCK_NAME, os.fstat(fd)
+    try:
+        if os.path.samestat(held, path.stat()):
             return False
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # of a network's disk, say: it is looked at again
+        raise StateError(f"{path} cannot be looked at: {os_words(error)}") from error
     made = _opened(home)
     try:
         try:
@@ -216,6 +220,8 @@ def hold_anew(home: Path, fd: int) -> bool:
             holder = _holder(os.fstat(made).st_ino, _noted(made))
             raise BusyError(f"{holder} uses {home}, in which this node runs", cure="stop that one") from None
         _note_pid(made)
+        if held.st_nlink:  # it has a name somewhere still: whoever takes it there meets this node
+            os.dup(fd)
         os.dup2(made, fd, inheritable=False)
     finally:
         os.close(made)

@@ -112,6 +112,9 @@ class Child:
     reloading: bool = False  # it was told, and has not answered
     asks_anew: bool = False
     ran: bool = False  # when it was asked to stop: one that still boots may not know how to
+    # why what it keeps beside the store may not be in step with it; the next one that is up has
+    # brought it there
+    behind: str = ""
 
     @property
     def name(self) -> str:
@@ -192,12 +195,16 @@ class Child:
             os.close(self.report_fd)
             self.report_fd = -1
         words = "its loop hung" if self.killed_hung else describe_exit(code)
+        ran = self.state is ChildState.RUNNING or (self.state is ChildState.STOPPING and self.ran)
+        if self.spec.keeps_store and ran and code != 0:
+            self.behind = self.bad_end(words)
         self.last_exit, self.pid, self.reloading, self.asks_anew = words, 0, False, False
         return words
 
     def bad_end(self, words: str) -> str:
         """Why one that was asked to stop did not do it well; `words`: of its exit."""
-        why = self.reason() or f"{self.name}: {'it did not stop in time' if self.killed_hung else words}"
+        late = self.killed_hung and self.state is not ChildState.RUNNING
+        why = self.reason() or f"{self.name}: {'it did not stop in time' if late else words}"
         return f"{why}; {_BEHIND}" if self.spec.keeps_store and not self.reason() else why
 
     def report(self) -> ChildReport:

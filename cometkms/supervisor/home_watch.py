@@ -1,10 +1,13 @@
 """Notice that the home's lock file is no longer the one that this node holds, and hold it anew."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from cometkms.errors import CometKMSError
+from cometkms.errors import BusyError, CometKMSError
 from cometkms.store.lock import LOCK_NAME, hold_anew
+
+#: Of a home that was moved, say: whoever made a new one at its name would have two.
+_CURE: Final = "put the home of this running node back as it was, or stop the node; make no other one at its name"
 
 
 class _Log(Protocol):
@@ -25,7 +28,8 @@ class HomeWatch:
         except CometKMSError as error:
             if str(error) != self._why:
                 self._why = str(error)
-                self._log.error("the home's lock is not held", why=error.what, cure=error.cure)
+                cure = error.cure if isinstance(error, BusyError) else _CURE
+                self._log.error("the home's lock is not held", why=error.what, cure=cure)
             return
         self._why = ""
         if was_gone:

@@ -64,10 +64,6 @@ _FINAL: Final = {
     StoreFailure.exit_code: "a write or sync failed",
     SupersededError.exit_code: "another store stands for this member",
 }
-#: What may be left of one that keeps the store and did not end well.
-_BEHIND: Final = (
-    "its state files may be behind what was signed: bring another signer what `cmkms export` writes, not them"
-)
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RESTART_SIGNAL, signal.SIGCHLD})
 # of the supervisor's own timer; blocked and taken as the others
 _TIME_IS_UP: Final = signal.SIGALRM
@@ -157,6 +153,8 @@ class Supervisor:
                 pass  # a second Ctrl-C must not make a clean end look like a crash
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         ending = self._ending or _Ending(INTERNAL_EXIT, "internal error")
+        if ending.code == 0 and (behind := next((one.behind for one in self._children if one.behind), "")):
+            ending = _Ending(INTERNAL_EXIT, behind)
         ending.tell(self.log, one_stream=self.one_stream)
         self.notifier.status(f"ended: {ending.reason}")
         return ending.code
@@ -239,7 +237,7 @@ class Supervisor:
         child.keep(said)
         if child.said.startswith(READY) and child.state is ChildState.BOOTING:
             child.enter(ChildState.RUNNING)
-            child.was_up = True
+            child.was_up, child.behind = True, ""
             self._reloading.on_up(child)
             self.log.info("child running", child=child.name, pid=child.pid, restarts=child.restarts)
 
@@ -286,14 +284,10 @@ class Supervisor:
             self.log.error("child died", child=child.name, why=words, restart_in_s=child.delay_s)
 
     def _ended_badly(self, child: Child, code: int, words: str) -> None:
-        """One that was asked to stop failed at that, or was killed. Where it keeps the store a node
-        does not say that it stopped well; nor does one go on after a failed write.
-        """
+        """One that was asked to stop did not do it well. After a failed write no node goes on."""
         reason = child.bad_end(words)
-        if child.spec.keeps_store and self._ending is None and code in _FINAL:
+        if child.spec.keeps_store and code in _FINAL and (self._ending is None or self._ending.code == 0):
             self._ending = _Ending(code, reason)
-        elif child.spec.keeps_store and self._ending is not None and self._ending.code == 0:
-            self._ending = _Ending(code if code > 0 else INTERNAL_EXIT, reason)
         elif not child.killed_hung:  # that is told already
             self.log.error("child died", child=child.name, why=reason)
 

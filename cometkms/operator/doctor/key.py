@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cometkms.config.schema import Chain, Settings
+from cometkms.config.webhook import UrlCredential
 from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.durable import read_file
@@ -106,8 +107,11 @@ def judge_webhook_address(settings: Settings) -> list[Finding]:
     """The file or credential with the address that alerts are sent to; what it says is not shown."""
     if settings.webhook is None:
         return []
+    source = settings.webhook.source
+    if isinstance(source, UrlCredential) and not source.directory:
+        return [note("webhook", f"its address is the systemd credential {source.name!r}, which only the unit can read")]
     try:
-        settings.webhook.source.read()
+        source.read()
     except CometKMSError as error:
         return [warn("webhook", f"no alert can be sent: {error.what}", error.cure)]
     return []

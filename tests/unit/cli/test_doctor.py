@@ -419,6 +419,13 @@ def test_a_passphrase_without_a_sealed_key_and_one_that_only_the_unit_has(home: 
     assert any("which only the unit can read" in one["words"] for one in doctor(home))
 
 
+def test_a_webhook_whose_address_only_the_unit_has_is_no_fault(home: Home) -> None:
+    with (home.path / "config.toml").open("a") as file:
+        file.write('\nalert_webhook_credential = "hook"\n')
+    (told,) = [one for one in doctor(home) if one["area"] == "webhook"]
+    assert (told["level"], "which only the unit can read" in told["words"]) == ("note", True)
+
+
 # --- beside a running node ---
 
 

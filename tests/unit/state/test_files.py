@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from cometkms.errors import InvariantError, StoreFailure
+from cometkms.errors import InvariantError, StoreFailure, TooSlowError
 from cometkms.model import HRS, Watermark
 from cometkms.state import files as module
 from cometkms.state.files import StateFiles
@@ -65,7 +65,7 @@ def test_a_disk_that_takes_too_long_is_told_and_nothing_waits_for_ever(monkeypat
 
     async def main() -> None:
         files = await _after_two_signatures(disk, [])
-        with pytest.raises(StoreFailure, match=r"was not written within 0\.05 s, and is behind what was signed"):
+        with pytest.raises(TooSlowError, match=r"was not written within 0\.05 s, and is behind what was signed"):
             files.finish()
         disk.free.set()
 

@@ -1,5 +1,6 @@
 """A node whose home's lock file is taken away holds the next one, and says so."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,35 @@ def test_one_that_another_holds_or_that_cannot_be_made_is_told_once_and_tried_ag
     watch.look()
     assert len(log.lines) == 3
     assert holder_of(tmp_path) is not None
+
+
+def test_of_a_home_that_was_moved_away_no_other_one_is_to_be_made_at_its_name(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    fd, log = lock_home(home), Log()
+    watch = HomeWatch(home, fd, log)
+    home.rename(tmp_path / "aside")
+    watch.look()
+    (told,) = log.lines
+    assert (
+        told[1]["cure"]
+        == "put the home of this running node back as it was, or stop the node; make no other one at its name"
+    )
+    assert holder_of(tmp_path / "aside") is not None
+    (tmp_path / "aside").rename(home)
+    watch.look()
+    assert len(log.lines) == 1, "it is the very file"
+    os.close(fd)
+
+
+def test_a_lock_file_that_was_moved_is_held_there_too(tmp_path: Path, lock: int) -> None:
+    (tmp_path / LOCK_NAME).rename(tmp_path / "aside")
+    HomeWatch(tmp_path, lock, Log()).look()
+    for name in (LOCK_NAME, "aside"):
+        other = os.open(tmp_path / name, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
 
 
 def test_a_supervisor_looks_while_it_runs(tmp_path: Path, start: Callable[..., Dummies]) -> None:

@@ -156,3 +156,13 @@ def test_another_child_that_fails_as_it_stops_is_told(start: Callable[..., Dummi
     dummies.await_running(*ALL)
     assert dummies.stop() == 0
     assert dummies.log("child died", child="api", why="fdatasync: Input/output error")
+
+
+def test_a_store_whose_child_died_before_the_stop_is_no_good_end_until_another_has_come_up(
+    start: Callable[..., Dummies],
+) -> None:
+    dummies = start({**ALL, "state": "works"}, restart_min_s=0.01)
+    (state, *_) = dummies.await_running(*ALL)
+    os.kill(state, signal.SIGKILL)
+    dummies.await_log("child running", 2, child="state")
+    assert dummies.stop() == 0
