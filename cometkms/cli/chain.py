@@ -465,10 +465,15 @@ def _refuse_lost(files: NodeFiles) -> None:
         refuse_lost(files, files.chains[0])
     except StateError as error:
         new = files.chains[0].row.chain_id
+        every = (
+            ""
+            if files.alone
+            else "; the same on every member, all stopped, before any is started: they may have forgotten it, too"
+        )
         raise StateError(
             f"{error.what}. Nothing was changed",
             cure=f"the newest {files.store_path.parent}, where an older copy was put back; else, read that chain's head height from two nodes you trust, "
-            f"and the same command with --min-height HEIGHT and a height above it, which begins {new} there",
+            f"and the same command with --min-height HEIGHT and a height above it, which begins {new} there{every}",
         ) from error
 
 

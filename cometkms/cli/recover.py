@@ -131,10 +131,11 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
                 "and what was signed since is not burnt: the same once more with one that is, before it starts",
                 err=True,
             )
+    every = "" if files.alone else ", the same on every member, all stopped: this node alone remembers that it is lost"
     for chain_id in done.lost:
         say(
             f"lost     {chain_id}: it is not configured, and what was promised there is not known any more: nothing is signed there before another "
-            "recovery with it in config.toml burns a height above its head",
+            f"recovery with it in config.toml burns a height above its head{every}",
             err=as_json,
         )
     return {

@@ -15,7 +15,8 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 | without a row  | that row as begun here     | refuse to start (both); one that is empty or recovering reads the others first         |
-| with or not    | that row as lost           | refuse to start (both), `cmkms recover` with a height for it; likewise                  |
+| with or not    | that row as lost           | refuse to start (both), `cmkms recover` with a height for it; one that is empty or     |
+|                |                            | recovering, too: the others may not know it either                                     |
 
 born.json is read wherever a state file may have been (born_places), and a row that is begun or lost
 there counts for the chains that are configured only.
@@ -66,7 +67,7 @@ from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
 from cometkms.store.born import BORN_NAME, FIRST_EPOCH, Born, load_born, save_born, sorted_rows, united
 from cometkms.store.exported import check_export, forget_export, refuse_exported
-from cometkms.store.kept import kept_marks
+from cometkms.store.kept import UnreadableKeptError, kept_marks
 from cometkms.store.promise_store import (
     BROKEN,
     FILE_BYTES,
@@ -180,8 +181,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     try:
         _check_header(store, files)
         for chain, in_file in zip(files.chains, from_files, strict=True):
-            if store.header.state not in (NodeState.EMPTY, NodeState.RECOVERING):  # these read the others first
-                refuse_lost_row(files, chain, store.rows)
+            refuse_lost_row(files, chain, store.rows if _knows_its_own(store.header) else None)
             if chain.row in store.rows:
                 refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
         warnings: list[str] = list(told)
@@ -235,7 +235,13 @@ def kept_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
     if not os.path.lexists(chain.state_path.parent):
         return Watermark()
     in_use = [one.state_path for one in files.chains]
-    found = kept_marks(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, in_use)
+    try:
+        found = kept_marks(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, in_use)
+    except UnreadableKeptError as error:
+        if not _is_sealed(files):
+            raise
+        cure = f"put it back as it was; where it is lost, move it away, {_height_for_the_next_epoch(files, chain)}"
+        raise UnreadableKeptError(error.what, cure=cure) from error
     return Watermark(max((one.hrs for one, _ in found), default=HRS(0, 0, 0)))
 
 
@@ -871,28 +877,55 @@ def read_epoch(files: NodeFiles) -> int:
     return _read_all(files).epoch
 
 
-def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row]) -> None:
+def _knows_its_own(header: Header) -> bool:
+    """Whether it knows what it promised: else it reads the others before it promises more."""
+    return header.state not in (NodeState.EMPTY, NodeState.RECOVERING)
+
+
+def _is_sealed(files: NodeFiles) -> bool:
+    header = readable_header(files.store_path)
+    return header is not None and header.state is NodeState.SEALED
+
+
+def _height_for_the_next_epoch(files: NodeFiles, chain: ChainFiles) -> str:
+    """Nothing is recovered where the store is sealed: what is lost is burnt where it goes on."""
+    chain_id = chain.row.chain_id
+    beside = "" if len(files.chains) == 1 else ", and one for each other chain"
+    return (
+        f"read the head height of {chain_id} from two nodes you trust, and give `--min-height {chain_id}=HEIGHT` with a height above it{beside}, to "
+        "`cmkms epoch begin` or `cmkms member`, the same on every member; or, where the key goes out, to `cmkms export`"
+    )
+
+
+def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] | None) -> None:
     """Raises: StateError where this home has begun a chain that a store which knows what it
-    promised does not have (`held`: the rows that it has), or where what it promised there is lost.
+    promised does not have, or where what it promised there is lost.
+
+    `held`: the rows that it has; None: of a store that reads the others before it promises. What
+    was promised in a lost row those may have lost, too.
     """
     known = _read_all(files)
     row, path = chain.row, files.store_path
     if row in known.lost:
         what = f"says that what this node promised there is lost: {path} was recovered without this chain"
         back = ""
-    elif row in known.begun and row not in held:
+    elif held is not None and row in known.begun and row not in held:
         what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
         what += "without this chain"
         back = f"put {path.parent} back as this node left it; else, "
-        if not files.alone:
+        if not files.alone and not _is_sealed(files):
             back += f"while all others run, move {path.parent} away and start: it reads what it lost from them. Where they do not know it either, "
     else:
         return
     beside = "" if len(files.chains) == 1 else ", beside one for each other chain"
+    cure = f"read the chain's head height from two nodes you trust and run `cmkms recover --min-height {row.chain_id}=HEIGHT` with a height above it{beside}"
+    if _is_sealed(files):
+        cure = _height_for_the_next_epoch(files, chain)
+    elif not files.alone:
+        cure = f"with all members stopped, {cure}, the same on every one of them before any is started: the others may have forgotten it, too"
     raise StateError(
         f"{row.chain_id}: {born_path(files)} {what}. What this key has signed there since is not known, so it does not sign",
-        cure=f"{back}read the chain's head height from two nodes you trust and run `cmkms recover --min-height {row.chain_id}=HEIGHT` with a height "
-        f"above it{beside}",
+        cure=f"{back}{cure}",
     )
 
 
@@ -921,11 +954,12 @@ def note_found(files: NodeFiles, rows: Collection[Row]) -> None:
 
 def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = ()) -> None:
     """refuse_lost_row() of the store that is there, read only, and of the rows that others have
-    `told` of; nothing of one that does not know what it promised. Raises: StateError.
+    `told` of. Raises: StateError.
     """
     header = readable_header(files.store_path)
-    if header is not None and header.state not in (NodeState.EMPTY, NodeState.RECOVERING):
-        refuse_lost_row(files, chain, {*dict(readable_marks(files.store_path)), *told})
+    if header is not None:
+        held = {*dict(readable_marks(files.store_path)), *told}
+        refuse_lost_row(files, chain, held if _knows_its_own(header) else None)
 
 
 def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ...]]:

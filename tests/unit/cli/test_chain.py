@@ -542,6 +542,19 @@ def test_a_way_back_to_a_chain_that_a_recovery_left_out_burns_a_height_there(hom
     opened.store.close()
 
 
+def test_a_member_is_told_to_burn_the_chain_that_it_goes_back_to_on_every_member(home: Path) -> None:
+    """Of this one's loss the others do not know: who reads it would begin at what it holds."""
+    state = without_c(home, older=False)
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    state.with_name(f"{state.name}.testnet-1@1").unlink()
+    store = PromiseStore.open(files_of(load_settings(home, Flags())).store_path)
+    store.write_header(replace(store.header, members=("node0", "node1", "node2")))
+    store.close()
+    said = refusal(invoke(home, "rename", "--from", "b", "--to", "testnet-1", NOT_MISTYPED, "--yes"), StateError)
+    assert "begins testnet-1 there; the same on every member, all stopped, before any is started" in said
+
+
 @pytest.mark.parametrize("height", [20, 25, 95, 120])
 def test_no_import_goes_below_what_a_rename_kept(home: Path, height: int) -> None:
     """Which the store that was made anew does not know."""

@@ -24,7 +24,9 @@ from cometkms.store.node_store import held_mark, open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 from tests.unit.cli import inside
+from tests.unit.cli.test_export import make_home
 from tests.unit.state.three import sign_bytes
+from tests.unit.store.test_promise_store import PUBLIC
 from tests.unit.terminal import read_to_end
 
 
@@ -377,6 +379,18 @@ def test_nothing_is_renamed_to_what_the_store_forgot(renamed: Path) -> None:
     config.write_text(config.read_text().replace('"c-2"', '"c-1"'))
     done = inside.cmkms("chain", "rename", "--home", str(renamed), "--from", "c-1", "--to", "c-2", "--yes")
     assert (done.returncode, "c-2: " in done.stderr, "has begun this chain" in done.stderr) == (5, True, True)
+
+
+@pytest.mark.parametrize("members", [("node0",), ("node0", "node1", "node2")])
+def test_a_member_is_told_that_it_alone_remembers_what_is_lost(tmp_path: Path, members: tuple[str, ...]) -> None:
+    home = make_home(tmp_path / "node0", Watermark(HRS(20, 0, 2)), members)
+    left_out = {"id": "zone", "key": PUBLIC.hex(), "lost": False}
+    born = {"ids": ["node0"], "epoch": 1, "members": members, "chains": [left_out]}
+    (home / "priv" / "born.json").write_text(json.dumps(born))
+    done = inside.cmkms("recover", "--home", str(home), "--min-height", "30", "--yes-height", "30")
+    assert (done.returncode, "lost     zone: " in done.stdout) == (0, True), done.stderr
+    told = "above its head, the same on every member, all stopped: this node alone remembers that it is lost"
+    assert (told in done.stdout) is (len(members) > 1)
 
 
 def test_a_chain_that_is_left_out_is_told_as_lost(renamed: Path) -> None:

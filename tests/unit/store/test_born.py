@@ -21,6 +21,7 @@ from cometkms.rules.epoch import Ended, Standing
 from cometkms.store import epoch as epochs
 from cometkms.store import node_store, state_file
 from cometkms.store.born import Born, load_born, save_born, united
+from cometkms.store.kept import name_to_keep
 from cometkms.store.node_store import (
     BornFiles,
     ChainFiles,
@@ -333,6 +334,97 @@ def test_who_reads_the_others_before_it_promises_starts(tmp_path: Path, state: N
     header = Header("node0", 1, THREE, state, bytes(8))
     PromiseStore.create(both.store_path, header, [(HUB, burnt(5))]).close()
     assert opens(both)[ZONE] == HRS(5, 0, 2)
+
+
+@pytest.mark.parametrize("state", [None, NodeState.EMPTY, NodeState.RECOVERING])
+def test_who_reads_the_others_does_not_take_their_word_for_a_lost_chain(
+    tmp_path: Path, state: NodeState | None
+) -> None:
+    """They may have forgotten it as well; and were it read, the next start would refuse it again."""
+    files = make_lost(tmp_path, THREE)
+    files.store_path.unlink()
+    if state is not None:
+        PromiseStore.create(files.store_path, Header("node0", 1, THREE, state, bytes(8)), [(HUB, burnt(5))]).close()
+    for asked in (lambda: open_node(files, CORE), lambda: refuse_lost(files, files.chains[1])):
+        with pytest.raises(StateError, match=r"^zone: .*promised there is lost"):
+            asked()
+    assert opens(replace(files, chains=files.chains[:1]))[HUB] >= HRS(5, 0, 2), "the other one goes on"
+    assert recover(files, Heights(300), CORE).lost == ()
+    assert opens(files)[ZONE] == burnt_up_to(300).hrs
+
+
+def test_a_member_is_told_to_burn_a_lost_chain_on_every_member(forgotten: NodeFiles) -> None:
+    """The note stands here only: who reads this node takes what it has for all that there is."""
+    with pytest.raises(StateError) as caught:
+        open_node(forgotten, CORE)
+    told = (
+        "with all members stopped" in caught.value.cure
+        and "every one of them before any is started" in caught.value.cure
+    )
+    assert told is not forgotten.alone
+
+
+def sealed_home(
+    tmp_path: Path, make: Callable[[Path, tuple[str, ...]], NodeFiles]
+) -> tuple[NodeFiles, list[epochs.Seal]]:
+    """A member that does not know its second chain, and is sealed; and the seals of a majority."""
+    files = make(tmp_path, THREE)
+    store = PromiseStore.open(files.store_path)
+    store.write_header(replace(store.header, unclaimed=False))
+    store.close()
+    own = epochs.seal(replace(files, chains=files.chains[:1]), CORE, THREE)
+    others = [epochs.Seal(name, 1, THREE, THREE, Standing.CONFIRMED, ((HUB, burnt(7)),)) for name in THREE[1:]]
+    return files, [own, *others]
+
+
+SEALED: dict[str, Callable[[NodeFiles, list[epochs.Seal]], object]] = {
+    "begin": lambda files, seals: epochs.begin(files, seals, CORE),
+    "export": lambda files, seals: epochs.promised(files, files.chains[1], seals[1:], CORE),
+    "import": lambda files, _: import_mark(files, files.chains[1], burnt(9), CORE),
+    "import of others": lambda files, _: raise_mark(files, files.chains[1], [burnt(9)], CORE),
+}
+
+
+def helps(told: StateError, files: NodeFiles, seals: list[epochs.Seal]) -> None:
+    """What it says does help, and what it does not say would not."""
+    assert "`--min-height zone=HEIGHT`" in told.cure
+    assert "`cmkms epoch begin` or `cmkms member`, the same on every member" in told.cure
+    assert "recover" not in told.cure
+    assert "while all others run" not in told.cure
+    with pytest.raises(StateError, match="is sealed here"):
+        recover(files, Heights(100), CORE)
+    assert epochs.promised(files, files.chains[1], seals[1:], CORE, 50) == burnt_up_to(50)
+    assert dict(epochs.begin(files, seals, CORE, heights=Heights(40)).marks)[ZONE].hrs.height == 40
+    assert opens(files)[ZONE].height == 40
+
+
+@pytest.mark.parametrize("make", [make_put_back, make_lost])
+@pytest.mark.parametrize("asked", SEALED)
+def test_a_sealed_member_is_told_what_its_seal_lets_it_do(
+    tmp_path: Path, asked: str, make: Callable[[Path, tuple[str, ...]], NodeFiles]
+) -> None:
+    files, seals = sealed_home(tmp_path, make)
+    with pytest.raises(StateError, match=r"^zone: .*born\.json says") as caught:
+        SEALED[asked](files, seals)
+    helps(caught.value, files, seals)
+
+
+def make_kept(tmp_path: Path, members: tuple[str, ...]) -> NodeFiles:
+    """A member whose store does not know a chain, of which a rename kept what nobody can read."""
+    started(home_of(tmp_path, HUB, members=members))
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    name_to_keep(both.chains[1].state_path, "zone").write_text("{")
+    return both
+
+
+@pytest.mark.parametrize("asked", SEALED)
+def test_a_sealed_member_that_cannot_read_what_a_rename_kept_is_told_so_too(tmp_path: Path, asked: str) -> None:
+    files, seals = sealed_home(tmp_path, make_kept)
+    with pytest.raises(StateError, match="A rename kept it of zone") as caught:
+        SEALED[asked](files, seals)
+    assert "move it away" in caught.value.cure
+    (files.chains[1].state_path.parent / "state.json.zone@1").unlink()
+    helps(caught.value, files, seals)
 
 
 def test_a_chain_that_was_never_here_begins_at_its_state_file(tmp_path: Path, members: tuple[str, ...]) -> None:
