@@ -138,6 +138,12 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
             f"recovery with it in config.toml burns a height above its head{every}",
             err=as_json,
         )
+    if done.lost_unnamed:
+        say(
+            "lost     which chains this home had begun is not known any more: one that is not configured now, and whose state file says that it was "
+            f"signed for, is not signed for before another recovery with it in config.toml burns a height above its head{every}",
+            err=as_json,
+        )
     return {
         "home": str(settings.home),
         "node_id": settings.id,
@@ -145,6 +151,7 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
         "state_files_kept": [str(path) for path in done.state_files],
         "chains": _stand(settings, done.marks),
         "lost": list(done.lost),
+        "lost_unnamed": done.lost_unnamed,
         "came_back": [
             {
                 "chain_id": chain_id,

@@ -2,7 +2,8 @@
 
 Which ids were born here, the epoch and its members, for whom it was sealed, which epochs ended
 here, and which rows (a key and a chain) were begun here, and of these which are lost: the store was
-made anew without what they had promised. Only the operator's word brings a lost one back.
+made anew without what they had promised; or that there may be such rows, which nothing that was
+left named. Only the operator's word brings a lost one back.
 
 A version that does not know of rows drops them where it writes the file. One that was begun is
 written again by the next start; that one is lost is known from here alone, so a file that says it
@@ -37,7 +38,8 @@ class Born:
     was sealed here.
 
     `ended`: the last epochs that seals ended here. `begun`: the rows that stores of this home have
-    had, sorted; `lost`: those whose promises no store of it has any more.
+    had, sorted; `lost`: those whose promises no store of it has any more. `lost_unnamed`: there may
+    be more of these, which neither a store nor a born.json named when the store was made anew.
     """
 
     ids: tuple[str, ...] = ()
@@ -47,6 +49,7 @@ class Born:
     ended: tuple[Ended, ...] = ()
     begun: tuple[Row, ...] = ()
     lost: tuple[Row, ...] = ()
+    lost_unnamed: bool = False
 
 
 def sorted_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -68,6 +71,7 @@ def united(found: Sequence[Born]) -> Born:
         tuple(dict.fromkeys(over for one in reversed(newest_first) for over in one.ended))[-EPOCHS_ENDED_MAX:],
         sorted_rows(row for one in found for row in one.begun),
         sorted_rows(row for one in found for row in one.lost),
+        any(one.lost_unnamed for one in found),
     )
 
 
@@ -81,7 +85,9 @@ def save_born(path: Path, born: Born, folder: int | None = None) -> None:
     if born.begun:
         rows = [{"id": row.chain_id, "key": row.key.hex(), "lost": row in born.lost} for row in born.begun]
         document["chains"] = rows
-    if born.lost:
+    if born.lost_unnamed:
+        document["lost_unnamed"] = True
+    if born.lost or born.lost_unnamed:
         document["format"] = _FORMAT_WITH_LOST
     write_atomically(path, json.dumps(document).encode(), folder=folder)
 
@@ -99,7 +105,9 @@ def load_born(path: Path) -> Born:
             isinstance(names, list) and all(isinstance(one, str) for one in names) for names in every
         ):
             raise TypeError
-        rows = _rows_of(document.get("chains", []))
+        rows, lost_unnamed = _rows_of(document.get("chains", [])), document.get("lost_unnamed", False)
+        if type(lost_unnamed) is not bool:
+            raise TypeError
     except FileNotFoundError:
         return Born()
     except OSError as error:
@@ -112,7 +120,7 @@ def load_born(path: Path) -> Born:
     ids, members, following = (tuple(names) for names in lists)
     ended = tuple(Ended(number, tuple(were), tuple(sealed)) for number, were, sealed in over)
     lost = sorted_rows(row for row, is_lost in rows.items() if is_lost)
-    return Born(ids, epoch, members, following, ended, sorted_rows(rows), lost)
+    return Born(ids, epoch, members, following, ended, sorted_rows(rows), lost, lost_unnamed)
 
 
 def _rows_of(untrusted: object) -> dict[Row, bool]:

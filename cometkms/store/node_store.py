@@ -17,6 +17,7 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | without a row  | that row as begun here     | refuse to start (both); one that is empty or recovering reads the others first         |
 | with or not    | that row as lost           | refuse to start (both), `cmkms recover` with a height for it; one that is empty or     |
 |                |                            | recovering, too: the others may not know it either                                     |
+| without a row  | that lost ones are unnamed | the same, where the state file says that the chain was signed for                      |
 
 born.json is read wherever a state file may have been (born_places), and a row that is begun or lost
 there counts for the chains that are configured only.
@@ -786,6 +787,7 @@ class BornFiles:
             both[-EPOCHS_ENDED_MAX:],
             sorted_rows((*known.begun, *begun)),
             known.lost,
+            known.lost_unnamed,
         )
         for path, held in self._held.items():
             if said != held:
@@ -897,6 +899,10 @@ def _height_for_the_next_epoch(files: NodeFiles, chain: ChainFiles) -> str:
     )
 
 
+def _has_signed(chain: ChainFiles) -> bool:
+    return not state_file.says_nothing_was_signed(chain.state_path, chain.row.chain_id)
+
+
 def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] | None) -> None:
     """Raises: StateError where this home has begun a chain that a store which knows what it
     promised does not have, or where what it promised there is lost.
@@ -908,6 +914,10 @@ def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] |
     row, path = chain.row, files.store_path
     if row in known.lost:
         what = f"says that what this node promised there is lost: {path} was recovered without this chain"
+        back = ""
+    elif known.lost_unnamed and row not in (*known.begun, *(held or ())) and _has_signed(chain):
+        what = f"says that {path} was made anew when it was not known any more which chains this home had begun. {chain.state_path} says that this one "
+        what += "was, here or elsewhere"
         back = ""
     elif held is not None and row in known.begun and row not in held:
         what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
@@ -1039,13 +1049,15 @@ class Recovered:
     state files that could not be understood.
 
     `lost`: the chains that are not configured, and of which it is not known any more what was
-    promised there: nothing is signed there before another recovery burns them.
+    promised there: nothing is signed there before another recovery burns them. `lost_unnamed`: that
+    there may be more, of which nothing that is left says that they were begun.
     """
 
     marks: tuple[Watermark, ...]
     store: Path | None
     state_files: tuple[Path, ...]
     lost: tuple[str, ...] = ()
+    lost_unnamed: bool = False
 
 
 def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
@@ -1088,8 +1100,13 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
     forgotten = set(born.lost)
+    unnamed = born.lost_unnamed
     if not (is_whole and _is_exact(files, born, core)):
         forgotten |= {*born.begun, *known}
+        had_store = os.path.lexists(files.store_path)
+        header = readable_header(files.store_path)
+        has_lived = bool(born.ids) or (had_store and not (header is not None and header.state is NodeState.EMPTY))
+        unnamed = unnamed or not is_whole or (has_lived and not born.begun)  # an older version's names none
     forgotten -= configured
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
@@ -1103,8 +1120,9 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         incarnation=left.incarnation,
         unclaimed=not files.alone,
     )
-    if forgotten - set(born.lost):  # else the new store would be taken for a whole one, were this interrupted
-        _note_lost(files, forgotten)
+    # else the new store would be taken for a whole one, were this interrupted
+    if forgotten - set(born.lost) or unnamed is not born.lost_unnamed:
+        _note_lost(files, forgotten, unnamed=unnamed)
     kept = _put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
     old = f" (the old one is kept as {kept})" if kept is not None else ""
     aside = []
@@ -1115,11 +1133,15 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
             state_file.save(chain.state_path, mark)
             forget_export(chain.state_path, chain.row.chain_id, files.store_path)
         begun = sorted_rows((*born.begun, *(row for row, _ in rows)))
-        said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten))
+        said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten), unnamed)
         for path in dict.fromkeys(born_files):
             save_born(path, said)
     return Recovered(
-        tuple(marks), kept, tuple(path for path in aside if path is not None), tuple(row.chain_id for row in said.lost)
+        tuple(marks),
+        kept,
+        tuple(path for path in aside if path is not None),
+        tuple(row.chain_id for row in said.lost),
+        unnamed,
     )
 
 
@@ -1142,15 +1164,16 @@ def _is_exact(files: NodeFiles, born: Born, core: Core) -> bool:
     return not files.alone or not any(row in held and _lacks(held[row], in_file) for row, in_file in in_files.items())
 
 
-def _note_lost(files: NodeFiles, rows: Collection[Row]) -> None:
-    """Write durably that these rows are lost. A born.json that cannot be understood stays as it is:
-    a recovery that finds one takes no store for exact. Raises: StoreFailure.
+def _note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None:
+    """Write durably that these rows are lost, and whether there may be more. A born.json that
+    cannot be understood stays as it is: a recovery that finds one takes no store for exact. Raises:
+    StoreFailure.
     """
     for path in files.born_paths:
         with contextlib.suppress(StateError):
             known = load_born(path)
             begun, lost = sorted_rows((*known.begun, *rows)), sorted_rows((*known.lost, *rows))
-            save_born(path, replace(known, begun=begun, lost=lost))
+            save_born(path, replace(known, begun=begun, lost=lost, lost_unnamed=unnamed))
 
 
 def _refuse_unread(files: NodeFiles) -> None:

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cometkms.durable import read_file, write_atomically
 from cometkms.errors import CometKMSError, StateError, cure_of_file, no_json, os_words
@@ -77,6 +77,20 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             cure="restore it from the signer that used the key before; if it is "
             "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head",
         ) from error
+
+
+def says_nothing_was_signed(path: Path, chain_id: str) -> bool:
+    """Also where it is missing: then there is no place that it would begin at."""
+
+    def none_is_there(_: bytes) -> NoReturn:
+        raise ValueError("it has sign bytes")
+
+    try:
+        return decode(read_file(path, STATE_FILE_MAX_BYTES), chain_id, none_is_there).hrs == HRS(0, 0, 0)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def id_in_config(chain_id: str) -> str:

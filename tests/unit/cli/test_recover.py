@@ -71,6 +71,7 @@ def test_what_was_done_is_json_for_who_asks_for_it_and_the_warning_stays_for_peo
         "state_files_kept": [],
         "chains": chains,
         "lost": [],
+        "lost_unnamed": False,
         "came_back": [],
     }
     assert "a double signature" in first.stderr
@@ -379,6 +380,14 @@ def test_nothing_is_renamed_to_what_the_store_forgot(renamed: Path) -> None:
     config.write_text(config.read_text().replace('"c-2"', '"c-1"'))
     done = inside.cmkms("chain", "rename", "--home", str(renamed), "--from", "c-1", "--to", "c-2", "--yes")
     assert (done.returncode, "c-2: " in done.stderr, "has begun this chain" in done.stderr) == (5, True, True)
+
+
+def test_a_born_json_that_names_no_chains_is_told(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2)))
+    (home / "data" / "node0" / "promises").unlink()
+    done = inside.cmkms("recover", "--home", str(home), "--min-height", "30", "--yes-height", "30", "--json")
+    assert (done.returncode, json.loads(done.stdout)["lost_unnamed"]) == (0, True), done.stderr
+    assert "lost     which chains this home had begun is not known any more" in done.stderr
 
 
 @pytest.mark.parametrize("members", [("node0",), ("node0", "node1", "node2")])

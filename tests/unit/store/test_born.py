@@ -39,12 +39,13 @@ from cometkms.store.node_store import (
 )
 from cometkms.store.promise_store import Header, PromiseStore, survey
 from cometkms.store.reset import reset_mark
+from tests.unit.state.three import sign_bytes
 from tests.unit.store.test_promise_store import PUBLIC
 
 CORE = pure.CORE
 HUB, ZONE = Row(PUBLIC, "hub"), Row(PUBLIC, "zone")
 THREE = ("node0", "node1", "node2")
-SAID = Born(("node0",), 3, THREE, THREE, (Ended(2, ("node0",), ("node0",)),), (HUB, ZONE), (ZONE,))
+SAID = Born(("node0",), 3, THREE, THREE, (Ended(2, ("node0",), ("node0",)),), (HUB, ZONE), (ZONE,), True)
 
 
 def burnt(height: int) -> Watermark:
@@ -133,7 +134,11 @@ def test_what_is_written_is_read_and_an_older_version_refuses_a_file_that_says_l
     save_born(path, SAID)
     assert load_born(path) == SAID
     assert json.loads(path.read_bytes())["format"] == 2
-    kept = replace(SAID, lost=())
+    for one in (replace(SAID, lost=()), replace(SAID, lost_unnamed=False)):
+        save_born(path, one)
+        assert load_born(path) == one
+        assert json.loads(path.read_bytes())["format"] == 2
+    kept = replace(SAID, lost=(), lost_unnamed=False)
     save_born(path, kept)
     assert load_born(path) == kept
     assert "format" not in json.loads(path.read_bytes()), "an older version goes on with it"
@@ -168,6 +173,14 @@ def test_rows_that_make_no_sense_stop_the_start(tmp_path: Path, wrong: object) -
     files = home_of(tmp_path, HUB)
     started(files)
     files.born_paths[0].write_text(json.dumps({"ids": ["node0"], "epoch": 1, "members": ["node0"], "chains": wrong}))
+    with pytest.raises(StateError, match=r"born\.json cannot be understood"):
+        open_node(files, CORE)
+
+
+def test_a_word_that_makes_no_sense_stops_the_start_too(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB)
+    started(files)
+    files.born_paths[0].write_text(json.dumps({"ids": ["node0"], "format": 2, "lost_unnamed": 1}))
     with pytest.raises(StateError, match=r"born\.json cannot be understood"):
         open_node(files, CORE)
 
@@ -494,6 +507,95 @@ def test_a_recovery_that_is_interrupted_forgets_nothing(tmp_path: Path, monkeypa
         patched.setattr(state_file, "save", full)
         recover(hub, Heights(100), CORE)
     assert recover(hub, Heights(100), CORE).lost == ("zone",), "the new store is not taken for a whole one"
+
+
+def corrupt_born(files: NodeFiles) -> None:
+    for path in files.born_paths:
+        path.write_text("{")
+
+
+def older_born(files: NodeFiles) -> None:
+    """As a version writes it that does not remember rows."""
+    for path in files.born_paths:
+        path.write_text(json.dumps({"ids": ["node0"], "epoch": 1, "members": files.members}))
+
+
+def make_unnamed(tmp_path: Path, members: tuple[str, ...], left: Callable[[NodeFiles], None]) -> NodeFiles:
+    """A home that has begun both chains, recovered without the second when nothing named it."""
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both)
+    both.store_path.unlink()
+    left(both)
+    done = recover(replace(both, chains=both.chains[:1]), Heights(100), CORE)
+    assert (done.lost, done.lost_unnamed) == ((), True)
+    return both
+
+
+@pytest.mark.parametrize("left", [corrupt_born, older_born])
+def test_a_chain_that_nothing_names_does_not_begin_at_its_state_file(
+    tmp_path: Path, members: tuple[str, ...], left: Callable[[NodeFiles], None]
+) -> None:
+    both = make_unnamed(tmp_path, members, left)
+    hub = replace(both, chains=both.chains[:1])
+    assert opens(hub)[HUB].height == 100
+    write_born(hub, 2)
+    assert all(load_born(path).lost_unnamed for path in both.born_paths), "whoever writes it keeps that"
+    write_born(hub, 1)
+    assert recover(hub, Heights(200), CORE).lost_unnamed, "a whole store does not name them"
+    asks = [lambda: open_node(both, CORE), lambda: refuse_lost(both, both.chains[1])]
+    asks += [lambda: import_mark(both, both.chains[1], burnt(9), CORE)]
+    for asked in asks:
+        with pytest.raises(StateError, match=r"^zone: .*not known any more which.*recover --min-height zone="):
+            asked()
+    assert recover(both, Heights(300), CORE).lost_unnamed, "there may be a third one"
+    assert opens(both) == {HUB: burnt_up_to(300).hrs, ZONE: burnt_up_to(300).hrs}
+
+
+def test_who_reads_the_others_does_not_begin_there_either(tmp_path: Path) -> None:
+    both = make_unnamed(tmp_path, THREE, corrupt_born)
+    both.store_path.unlink()
+    with pytest.raises(StateError, match=r"^zone: .*not known any more which"):
+        open_node(both, CORE)
+    assert opens(replace(both, chains=both.chains[:1]))[HUB].height == 100
+
+
+def test_a_chain_that_was_never_signed_for_begins_in_such_a_home(tmp_path: Path, members: tuple[str, ...]) -> None:
+    both = make_unnamed(tmp_path, members, older_born)
+    third = home_of(tmp_path, HUB, Row(PUBLIC, "third"), members=members)
+    state_file.save(third.chains[1].state_path, Watermark())
+    assert opens(third)[third.chains[1].row] == HRS(0, 0, 0)
+    state_file.save(both.chains[1].state_path, Watermark(HRS(5, 0, 2), sign_bytes(5), b"x" * 64))
+    assert not state_file.says_nothing_was_signed(both.chains[1].state_path, "zone")
+
+
+def test_what_has_not_lived_or_is_named_whole_has_none_unnamed(tmp_path: Path, members: tuple[str, ...]) -> None:
+    assert not recover(home_of(tmp_path / "new", HUB, members=members), Heights(100), CORE).lost_unnamed
+    files = home_of(tmp_path / "old", HUB, members=members)
+    started(files)
+    older_born(files)
+    assert not recover(files, Heights(100), CORE).lost_unnamed, "the store is whole"
+    empty = home_of(tmp_path / "empty", HUB, members=THREE)
+    opens(empty)
+    assert not recover(empty, Heights(100), CORE).lost_unnamed, "it never promised"
+
+
+@pytest.mark.parametrize("left", [corrupt_born, older_born])
+def test_one_that_is_interrupted_goes_on_not_knowing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: Callable[[NodeFiles], None]
+) -> None:
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+    both.store_path.unlink()
+    left(both)
+    hub = replace(both, chains=both.chains[:1])
+
+    def full(*_: object) -> None:
+        raise StoreFailure("the disk is full")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreFailure, match="is written already"):
+        patched.setattr(state_file, "save", full)
+        recover(hub, Heights(100), CORE)
+    assert recover(hub, Heights(100), CORE).lost_unnamed
 
 
 # --- where it is read ---
