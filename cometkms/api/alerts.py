@@ -29,7 +29,7 @@ from cometkms.board.sections import (
     RefusalReport,
 )
 from cometkms.config.schema import AlertBounds
-from cometkms.limits import PEER_FAR_S, SIGNED_LATELY_S
+from cometkms.limits import PEER_FAR_S, SIGNED_LATELY_S, UNREACHED_LOOK_S, UNREACHED_S
 from cometkms.model import quorum_of
 from cometkms.printable import duration
 from cometkms.wire.why import CONFIGURED, PeerCode
@@ -50,6 +50,8 @@ _CURE_OF_FIRST_START: Final = (
     "who is missing"
 )
 _CONFLICT_LASTS_S: Final = 600.0  # a conflict is looked into by a person, who needs to see it
+# a leader says that it reaches no validator after UNREACHED_S, and looks each UNREACHED_LOOK_S
+_REACH_TOLD_S: Final = UNREACHED_S + 2 * UNREACHED_LOOK_S
 # what is told of a member that may simply be down, a stranger's unproven word included: the alerts
 # of all say to start it
 _STARTED: Final = frozenset({PeerCode.DOWN, PeerCode.NOT_DIALLED, PeerCode.STRANGER})
@@ -184,6 +186,8 @@ class Alerts:
     _episodes: dict[tuple[str, str], _Episode] = field(default_factory=dict)
     _heights: dict[str, _Heights] = field(default_factory=dict)
     _led_at: float = -math.inf  # when this node was last seen to lead; monotonic
+    _leader: str = ""  # who leads …
+    _leader_at: float = -math.inf  # … since when; monotonic
     _restarts: dict[str, int] = field(default_factory=dict)
     _refused: dict[tuple[str, str], RefusalReport] = field(default_factory=dict)
     _latencies: deque[tuple[float, Counted]] = field(default_factory=deque)
@@ -229,7 +233,7 @@ class Alerts:
         yield from self._stalls(status, monotonic)
         yield from self._conflicts(status, wall)
         yield from _strict_waits(status)
-        yield from self._validators(status)
+        yield from self._validators(status, monotonic)
         yield from self._restarting(status)
         yield from self._slow(status, monotonic)
         if error := status.get("audit", {}).get("error", ""):
@@ -250,7 +254,9 @@ class Alerts:
             if known is None or known.height != height:
                 known = self._heights[name] = _Heights(height, monotonic)
             stands_s = monotonic - known.at
-            mine = not elsewhere or (self._is_raised("height_stalled", name) and not _leader_reaches(status))
+            mine = not elsewhere or (
+                self._is_raised("height_stalled", name) and not self._leader_reaches(status, monotonic)
+            )
             if height and bound_s and mine and stands_s >= bound_s:
                 connected = sum(link.get("state") == LinkState.CONNECTED for link in chain["validators"])
                 who = f"{connected} of {len(chain['validators'])} validators connected"
@@ -260,15 +266,26 @@ class Alerts:
                     "height_stalled", name, f"{name}: no new height since {height}, for {duration(stands_s)}; {who}"
                 )
 
+    def _leader_reaches(self, status: Status, monotonic: float) -> bool:
+        """Whether another node leads and says that it reaches a validator, and has led for long
+        enough to have found out: what it says at first may be of an earlier lead.
+        """
+        leader = status.get("leader_id", "")
+        if leader != self._leader:
+            self._leader, self._leader_at = leader, monotonic
+        return _says_it_reaches(status) and monotonic - self._leader_at >= _REACH_TOLD_S
+
     def _is_raised(self, name: str, subject: str) -> bool:
         episode = self._episodes.get((name, subject))
         return episode is not None and episode.raised
 
-    def _validators(self, status: Status) -> Iterator[Held]:
+    def _validators(self, status: Status, monotonic: float) -> Iterator[Held]:
         """Validators that the leader does not reach; agents, which keep a link to every node, that
         are not connected to this one."""
         leads = status["situation"]["leads"] == "here"
-        lasts = status.get("node_state", MemberState.SEALED) != MemberState.SEALED and not _leader_reaches(status)
+        lasts = status.get("node_state", MemberState.SEALED) != MemberState.SEALED and not self._leader_reaches(
+            status, monotonic
+        )
         for chain in status.get("chains", []):
             known = self._heights.get(chain["chain_id"])
             stands = lasts and (known is None or known.at <= self._led_at)
@@ -500,7 +517,7 @@ def _duplicate(status: Status, member: Mapping[str, object], error: str) -> Held
     return Held("duplicate_id", me, f"another node with the id of this one, {me}, is there already: {error}")
 
 
-def _leader_reaches(status: Status) -> bool:
+def _says_it_reaches(status: Status) -> bool:
     """Whether another node leads, and says that it reaches a validator."""
     leader = status.get("leader_id")
     facts: dict[str, str] = next(

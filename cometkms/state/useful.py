@@ -87,7 +87,6 @@ class Usefulness:
         self._said_silent = self._replaced = False
         self._reach = Reach.UNKNOWN
         self._reach_looked_at = -1e9
-        self._led = False
         self._unreached_since: float | None = None
         self._unreached_times = 0
         self._forget_no_at = 0.0
@@ -102,10 +101,9 @@ class Usefulness:
         now = self._clock()
         step_s, self._looked_at = min(now - self._looked_at, SIGNER_STEP_S), now
         self._look_at_signer(leads, step_s, now)
-        if now - self._reach_looked_at >= UNREACHED_LOOK_S or (leads and not self._led):
+        if now - self._reach_looked_at >= UNREACHED_LOOK_S:
             self._reach_looked_at = now
             self._look_at_validators(leads, now)
-        self._led = leads
 
     # --- the signer ---
 
@@ -148,8 +146,6 @@ class Usefulness:
                 self._say(Reach.UNKNOWN)
             return
         reached = self._ports.reached()
-        if self._reach is Reach.YES and not self._led and not reached:
-            self._say(Reach.UNKNOWN)  # that was in an earlier lead
         if reached is None:
             return
         if reached:

@@ -222,21 +222,6 @@ def test_a_validator_that_comes_back_is_told_and_a_short_absence_changes_nothing
     assert (leader.handed, leader.said) == ([], [Reach.YES])
 
 
-def test_that_a_validator_was_reached_in_an_earlier_lead_is_not_said_in_the_next_one() -> None:
-    leader = Leader()
-    leader.run(2.0)
-    leader.leads = False
-    leader.useful.look(leads=False)
-    assert leader.said == [Reach.YES], "whoever looks for a successor may know it"
-    leader.reached = None
-    leader.useful.look(leads=True)
-    assert leader.said == [Reach.YES, Reach.UNKNOWN]
-    leader.reached = True
-    leader.lead_again()
-    leader.run(2.0)
-    assert leader.said[-1] is Reach.YES
-
-
 def test_what_is_not_known_moves_nothing() -> None:
     leader = Leader()
     leader.reached = None
