@@ -347,4 +347,5 @@ def test_no_running_process_holds_the_secret_and_one_holds_its_own_identity(
         os.kill(pids[name], signal.SIGKILL)
         until(f"another {name}", lambda name=name: (all_run(node) or pids)[name] != pids[name])
     until("all processes run", lambda: all_run(node))
+    until("each has its own", lambda: hoard(node, secrets).keys() >= expected.keys())
     assert hoard(node, secrets) == expected
