@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Bytecode is written, also where the caller's shell says otherwise: else each of ten processes compiles all tests anew, each time.
 export PYTHONDONTWRITEBYTECODE :=
-SECONDS = 0
+SECONDS =
 FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
@@ -47,7 +47,7 @@ build: $(VENV)/.built
 	@$(BIN)/python -m compileall -q cometkms tests
 
 demo: build
-	$(BIN)/cmkms demo --seconds $(SECONDS) $(if $(AGENT),--agent)
+	$(BIN)/cmkms demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(AGENT),--agent)
 
 lint: build
 	$(BIN)/ruff check .

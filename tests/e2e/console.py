@@ -47,6 +47,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
+
+from cometkms.cli.commands import cli
 from tests.e2e.node import PATIENCE_S, environment
 from tests.e2e.systemdlike import Manager
 from tests.gotools import program
@@ -166,6 +169,23 @@ def check_instead(step: Step) -> None:
     assert words[0] == "make", f"$ {step.command}\nis no make"
     done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"$ {step.command}\n{done.stderr}"
+    for line in done.stdout.splitlines():
+        program, *arguments = shlex.split(line) or [""]
+        if Path(program).name == "cmkms":
+            check_command_line(arguments)
+
+
+def check_command_line(arguments: list[str]) -> None:
+    """Whether cmkms takes these words; nothing of them is run. Raises: AssertionError."""
+    words = list(arguments)
+    command: click.Command | None = cli
+    try:
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+            assert command is not None, f"cmkms {' '.join(arguments)}: there is no such command"
+        command.make_context("cmkms", words)
+    except click.UsageError as error:
+        raise AssertionError(f"cmkms {' '.join(arguments)}: {error.format_message()}") from error
 
 
 @functools.cache

@@ -78,7 +78,9 @@ def test_commands_outputs_setups_and_background_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("command", "instead", "wrong"),
     [
+        ("make demo", "make -n", ""),
         ("make demo SECONDS=20  # stops by itself", "make -n", ""),
+        ("make demo SECONDS=0", "make -n", "0.0 is not in the range"),
         ("make nothing-of-that-name", "make -n", "No rule to make target"),
         ("rm -r everything", "make -n", "is no make"),
         ("pip install .", "tests/packaging/test_packages.py::test_the_wheel_installs_with_its_c_core", ""),
