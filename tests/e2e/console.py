@@ -69,6 +69,7 @@ _LOOKS: Final = re.compile(
 )
 AGAIN_S: Final = 180.0  # for so long a command is given again
 _TEST: Final = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
+_RUNS_CMKMS: Final = re.compile(r"(\S*/)?cmkms\s")
 #: Run before the shell, in a network of its own: the loopback interface with 127.0.0.0/8 and
 #: 10.0.0.0/24.
 _NETWORK: Final = """
@@ -167,12 +168,12 @@ def check_instead(step: Step) -> None:
     assert step.instead == "make -n", step.instead
     words = shlex.split(step.command, comments=True)
     assert words[0] == "make", f"$ {step.command}\nis no make"
-    done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+    # As in a fresh clone, where nothing is made yet.
+    done = subprocess.run([*words, "-n", "-B"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"$ {step.command}\n{done.stderr}"
     for line in done.stdout.splitlines():
-        program, *arguments = shlex.split(line) or [""]
-        if Path(program).name == "cmkms":
-            check_command_line(arguments)
+        if _RUNS_CMKMS.match(line):
+            check_command_line(shlex.split(line)[1:])
 
 
 def check_command_line(arguments: list[str]) -> None:

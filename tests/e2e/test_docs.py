@@ -24,7 +24,7 @@ def _parameter(path: Path) -> Any:
     return pytest.param(path, id=path.name, marks=[pytest.mark.long] if long else [])
 
 
-@pytest.mark.parametrize("path", map(_parameter, DOCUMENTS))
+@pytest.mark.parametrize("path", [_parameter(path) for path in DOCUMENTS])
 def test_every_command_does_what_the_document_shows(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Where paths are short: the machines' sockets lie below, and the kernel takes 107 bytes."""
     assert run_document(path.read_text(), tmp_path_factory.mktemp("doc") / "home") > 0
