@@ -11,6 +11,7 @@ CometKMSError
 ├── StoreFailure      a write or sync failed: this process must end now (exit 7)
 ├── BehindError       this node's store is older than what it once acknowledged: the process ends, and starts again recovering (exit 8)
 ├── SupersededError   another store stands for this node's member now: the node ends, and stays down (exit 10)
+├── TooSlowError      a deadline passed, and nothing has failed yet (exit 70)
 └── InvariantError    ours: two values disagree that cannot; log and exit (exit 70)
 """
 

@@ -6,7 +6,8 @@ Relations between bounds are checked at import.
 from typing import Final
 
 # --- what a request may hold (CometBFT types/, privval/) ---
-CHAIN_ID_MAX_BYTES: Final = 64  # CometBFT's genesis allows 50 (types/genesis.go MaxChainIDLen); the vectors go to 52
+CHAIN_ID_MAX_BYTES: Final = 64  # the vectors go to 52
+CHAIN_ID_GENESIS_MAX_BYTES: Final = 50  # types/genesis.go MaxChainIDLen
 BLOCK_HASH_BYTES: Final = 32  # tmhash.Size; 0 means "absent"
 ADDRESS_BYTES: Final = 20  # of every type of key
 # bls12_381, uncompressed; without the byte that tells the type (keytypes.py)
@@ -403,6 +404,10 @@ if not 1.0 <= REALTIME_MAX_S < HUNG_AFTER_S:
     raise ValueError("a real-time process that hangs is ended before the supervisor would, and a busy one is not")
 if not FAVOURITE_QUIET_S < FAVOURITE_CALM_S < FAVOURITE_KEPT_S <= FAVOURITE_AGAIN_MAX_S:
     raise ValueError("a node that lost the lead must wait longer than one that never had it")
+if not (STATE_FILES_S < STOP_WRITES_S and STOP_TIMEOUT_S + STOP_WRITES_S < 10.0):
+    raise ValueError(
+        "the state process says that its disk is slow before it is killed, and is killed before a container"
+    )
 if FAILING_GONE_S < 3 * REDIAL_MAX_S:
     raise ValueError("a validator that reconnects for each request is not gone")
 if UNREACHED_S < 3 * REDIAL_MAX_S:

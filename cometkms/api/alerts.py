@@ -230,10 +230,14 @@ class Alerts:
         yield from _refused(status)
         if status["situation"]["leads"] == "here":
             self._led_at = monotonic
-        yield from self._stalls(status, monotonic)
+        # else what is signed is not known just now, or is not this node's to sign any more
+        knows = status.get("node_state", MemberState.SEALED) != MemberState.SEALED
+        unreached = knows and not self._leader_reaches(status, monotonic)
+        if knows:
+            yield from self._stalls(status, monotonic, unreached=unreached)
         yield from self._conflicts(status, wall)
         yield from _strict_waits(status)
-        yield from self._validators(status, monotonic)
+        yield from self._validators(status, unreached=unreached)
         yield from self._restarting(status)
         yield from self._slow(status, monotonic)
         if error := status.get("audit", {}).get("error", ""):
@@ -241,12 +245,10 @@ class Alerts:
         if error := status.get("webhook", {}).get("error", ""):
             yield Held("webhook_failing", "", f"alerts are not delivered: {error}")
 
-    def _stalls(self, status: Status, monotonic: float) -> Iterator[Held]:
+    def _stalls(self, status: Status, monotonic: float, *, unreached: bool) -> Iterator[Held]:
         """A height that stands still where this node is the one to sign, or nobody is; or where
         this node told of it, and the next leader does not reach a validator either."""
         bound_s, elsewhere = self.bounds.stall_s, status["situation"]["leads"] == "elsewhere"
-        if status.get("node_state", MemberState.SEALED) == MemberState.SEALED:
-            return  # what is signed is not known just now, or is not this node's to sign any more
         for chain in status.get("chains", []):
             name, last = chain["chain_id"], chain["last_sign_state"]
             height = last.get("height", 0) if last is not None else 0
@@ -254,9 +256,7 @@ class Alerts:
             if known is None or known.height != height:
                 known = self._heights[name] = _Heights(height, monotonic)
             stands_s = monotonic - known.at
-            mine = not elsewhere or (
-                self._is_raised("height_stalled", name) and not self._leader_reaches(status, monotonic)
-            )
+            mine = not elsewhere or (unreached and self._is_raised("height_stalled", name))
             if height and bound_s and mine and stands_s >= bound_s:
                 connected = sum(link.get("state") == LinkState.CONNECTED for link in chain["validators"])
                 who = f"{connected} of {len(chain['validators'])} validators connected"
@@ -279,16 +279,13 @@ class Alerts:
         episode = self._episodes.get((name, subject))
         return episode is not None and episode.raised
 
-    def _validators(self, status: Status, monotonic: float) -> Iterator[Held]:
+    def _validators(self, status: Status, *, unreached: bool) -> Iterator[Held]:
         """Validators that the leader does not reach; agents, which keep a link to every node, that
         are not connected to this one."""
         leads = status["situation"]["leads"] == "here"
-        lasts = status.get("node_state", MemberState.SEALED) != MemberState.SEALED and not self._leader_reaches(
-            status, monotonic
-        )
         for chain in status.get("chains", []):
             known = self._heights.get(chain["chain_id"])
-            stands = lasts and (known is None or known.at <= self._led_at)
+            stands = unreached and (known is None or known.at <= self._led_at)
             for link in chain["validators"]:
                 address = str(link.get("addr"))
                 if link.get("state") == LinkState.CONNECTED:

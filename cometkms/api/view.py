@@ -10,7 +10,7 @@ from cometkms.api.failovers import Failover
 from cometkms.api.history import History
 from cometkms.api.html import Html, tag
 from cometkms.api.status import Status
-from cometkms.board.dating import SLEW_MAX_S
+from cometkms.board.dating import is_ahead
 from cometkms.board.sections import AlertReport
 from cometkms.printable import duration, moment
 
@@ -84,7 +84,7 @@ def block_words(text: str) -> str:
 def ago_words(at: float | None, now: float) -> str:
     """How long ago it was, in words. A time that lies ahead was written before the clock was set
     back."""
-    if at and at > now + SLEW_MAX_S:
+    if at and is_ahead(at, now):
         return "before the clock was set back"
     return f"{duration(now - at)} ago" if at else "—"
 

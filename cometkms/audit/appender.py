@@ -22,6 +22,7 @@ class Appender:
         self.fd = -1
         self.unsynced = False
         self._directory = directory
+        self._inside = Path.cwd()  # where this process worked at first
         self._disk = disk
         self._on_unsynced = on_unsynced
         self._path: Path | None = None
@@ -36,10 +37,9 @@ class Appender:
         self._written = os.fstat(self.fd).st_size
         sync_directory(self._directory)
 
-    def look(self, inside: Path) -> None:
-        """Raises: OSError where the open file is gone from its name. `inside`: as why_gone() has
-        it."""
-        if self._path is not None and (why := why_gone(self._path, self.fd, inside)):
+    def look(self) -> None:
+        """Raises: OSError where the open file is gone from its name."""
+        if self._path is not None and (why := why_gone(self._path, self.fd, self._inside)):
             raise WordedError(errno.ENOENT, why, str(self._path))
 
     def write(self, pending: bytearray) -> None:

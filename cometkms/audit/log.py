@@ -287,10 +287,10 @@ class AuditLog:
 
     # --- the disk ---
 
-    def look(self, inside: Path) -> None:
-        """Whether what is written comes where it is looked for. `inside`: the directory in which
-        this process worked at first. Raises: OSError where the file is gone from its name."""
-        self._appender.look(inside)
+    def look(self) -> None:
+        """Whether what is written comes where it is looked for. Raises: OSError where the file is
+        gone from its name."""
+        self._appender.look()
 
     def flush(self) -> None:
         """Write what is pending. Raises: OSError; what was not written stays pending."""

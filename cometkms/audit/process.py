@@ -116,7 +116,7 @@ def _shut(settings: Settings, directory: Path, away: OSError | None) -> tuple[Me
             hand_over(Path(), uid, gid)
         except OSError as error:
             if error.filename is not None:
-                error.filename = str(directory / os.fsdecode(error.filename))
+                error.filename = str(_path(directory, error))
             raise
 
     keeps = Keeps(
@@ -170,7 +170,6 @@ class _Writer:
     def __init__(self, parts: AuditParts, audit: AuditLog, log: Log, hardening: list[MeasureReport]) -> None:
         self._queue, self._board, self._audit, self._log = parts.decisions, parts.board, audit, log
         self._where = directory_of(parts.settings.home, parts.settings.id)
-        self._inside = Path.cwd()
         self._waiting: list[bytes] = []
         self._woken = asyncio.Event()
         self._paused = False  # the queue is not emptied: too many wait for the disk
@@ -272,10 +271,7 @@ class _Writer:
     def _write(self, batch: list[bytes]) -> OSError | None:
         """What went wrong."""
         try:
-            if not self._audit.opened:
-                self._audit.open()
-            self._audit.take(batch)
-            self._look()
+            self._take(batch)
             self._audit.flush()
             if time.monotonic() - self._synced_at >= AUDIT_SYNC_S:
                 self._audit.sync()
@@ -286,21 +282,21 @@ class _Writer:
 
     def _finish(self, batch: list[bytes]) -> OSError | None:
         try:
-            if not self._audit.opened:
-                self._audit.open()
-            self._audit.take(batch)
-            self._look()
+            self._take(batch)
             self._audit.close()
         except OSError as error:
             return error
         return None
 
-    def _look(self) -> None:
+    def _take(self, batch: list[bytes]) -> None:
         """A file that is gone from its directory, or with it, takes every line and keeps none: what
         is to be written stays here. Raises: OSError.
         """
+        if not self._audit.opened:
+            self._audit.open()
+        self._audit.take(batch)
         self._looked_at = time.monotonic()
-        self._audit.look(self._inside)
+        self._audit.look()
 
     # --- telling ---
 

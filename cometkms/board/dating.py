@@ -19,6 +19,11 @@ _TWIN: Final = "_mono"
 Entry = TypeVar("Entry", bound=Mapping[str, Any])
 
 
+def is_ahead(at: float, now: float) -> bool:
+    """Whether the clock was set back since: then `at` is past, and nobody knows for how long."""
+    return at > now + SLEW_MAX_S
+
+
 def as_set_now(sections: Sections, wall: float, monotonic: float | None) -> Sections:
     """The same with every time that has a monotonic one beside it as the clock tells it now, and
     without the monotonic ones. `wall`: UNIX seconds; `monotonic` None: no time is moved."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypedDict
 
+from cometkms.board.dating import is_ahead
 from cometkms.board.sections import (
     ChainReport,
     ChildState,
@@ -68,9 +69,6 @@ class Signs(StrEnum):
     NOT_SEEN = "not seen"  # another node leads, and no signature of it was learned of lately
     SIGNED = "signed"
 
-
-#: A time that lies further ahead of now was written before the clock was set back.
-_AHEAD_MAX_S: Final = 1.0
 
 #: How the page judges a situation in which nothing is to be done.
 WELL: Final = "All is well"
@@ -454,12 +452,7 @@ def _chain(
 
 def _lately(at: float | None, now: float) -> bool:
     """Whether it was within the last minute, as far as the clock tells."""
-    return at is not None and not _is_ahead(at, now) and now - at < SIGNED_LATELY_S
-
-
-def _is_ahead(at: float, now: float) -> bool:
-    """Whether the clock was set back since: then `at` is past, and nobody knows for how long."""
-    return at > now + _AHEAD_MAX_S
+    return at is not None and not is_ahead(at, now) and now - at < SIGNED_LATELY_S
 
 
 def _failing_of(report: ChainReport, learned_at: float | None, now: float) -> list[Failing]:
@@ -494,12 +487,12 @@ def _fails(link: ValidatorReport, signed_at: float, now: float) -> bool:
     signed_at: what failed before that is not counted.
     """
     row = link.get("failing")
-    if _is_ahead(signed_at, now):  # which failures came after it is not told by their times
+    if is_ahead(signed_at, now):  # which failures came after it is not told by their times
         signed_at = 0.0
     if not row or row.get("count", 0) < FAILING_MIN or row.get("at", 0.0) <= signed_at:
         return False
     since = max(row.get("since", 0.0), signed_at)
-    return now - since >= FAILING_S or _is_ahead(since, now)
+    return now - since >= FAILING_S or is_ahead(since, now)
 
 
 def _row(report: ChainReport, link: ValidatorReport, elsewhere: float) -> Failing:
@@ -517,14 +510,14 @@ def _explained(failing: Failing, state: StateSection) -> Failing:
     is away had is past.
     """
     members = state.get("members", [])
-    there = [one for one in members if one.get("connected") or one.get("self")]
-    lacking = [one["id"] for one in there if failing.chain_id in one.get("lacks", [])]
-    in_vain = len(there) - len(lacking) < quorum_of(len(members))
+    away = [name for name, _ in _missing(state)]
+    lacking = [one["id"] for one in members if one["id"] not in away and failing.chain_id in one.get("lacks", [])]
+    in_vain = len(members) - len(away) - len(lacking) < quorum_of(len(members))
     if not lacking or failing.reason not in (_UNKNOWN_ROW, *(_WAITED if in_vain else ())):
         return failing
     have = "has" if len(lacking) == 1 else "have"
     why = f"{', '.join(lacking)} {have} no chain {failing.chain_id} with this node's key"
-    if away := [name for name, _ in _missing(state)]:
+    if away:
         why += f", and {', '.join(away)} {'is' if len(away) == 1 else 'are'} not connected"
     return replace(failing, reason=_UNKNOWN_ROW, why=why)
 

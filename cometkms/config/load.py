@@ -580,10 +580,10 @@ def _load_chain(home: Path, sources: _Sources, table: dict[str, Any], places: _P
 
 def chain_folder(home: Path, chain_id: str, *, several: bool) -> Path:
     """Where a chain's key and state file are, unless its table says otherwise."""
-    return home / "priv" / chain_id if several and names_folder(chain_id) else home / "priv"
+    return home / "priv" / chain_id if several and _names_folder(chain_id) else home / "priv"
 
 
-def names_folder(chain_id: str) -> bool:
+def _names_folder(chain_id: str) -> bool:
     """Tell whether a chain's id can be the name of its folder."""
     return "/" not in chain_id and chain_id not in (".", "..")
 
@@ -665,7 +665,7 @@ def _check_distinct(chains: list[Chain], problems: list[ConfigError]) -> None:
     ):
         for value in sorted({one for one in values if values.count(one) > 1}):
             shared = sorted(
-                chain.id for chain in chains if str(chain.state_file) == value and not names_folder(chain.id)
+                chain.id for chain in chains if str(chain.state_file) == value and not _names_folder(chain.id)
             )
             why = f": a chain id like {shared[0]!r} names no folder of its own" if shared else ""
             cure = "key_file and state_file in the [[chain]] of each" if shared else ""

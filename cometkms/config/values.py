@@ -13,6 +13,7 @@ from cometkms.limits import (
     ALERT_MAX_S,
     AUDIT_MAX_MIB,
     AUDIT_MIN_MIB,
+    CHAIN_ID_GENESIS_MAX_BYTES,
     LEADER_NEAREST,
     LEADER_PRIORITY_MAX,
     LEASE_MAX_S,
@@ -26,7 +27,6 @@ from cometkms.net.target import UnixTarget
 from cometkms.wire.peer_id import public_key_of
 
 _SHOWN_MAX: Final = 60  # of a value in an error
-_GENESIS_MAX_BYTES: Final = 50  # of a chain id: CometBFT's types/genesis.go MaxChainIDLen
 _UNIX_PATH_MAX_BYTES: Final = 107  # sockaddr_un
 _DESCRIPTOR_MAX: Final = 1 << 20  # the kernel's own limit (fs.nr_open)
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
@@ -207,9 +207,9 @@ def check_chain_id(text: str) -> str:
             f"{text!r} is no chain id: printable characters without outer spaces",
             cure="chain_id as the chain's genesis has it",
         )
-    if len(text.encode()) > _GENESIS_MAX_BYTES:
+    if len(text.encode()) > CHAIN_ID_GENESIS_MAX_BYTES:
         raise ConfigError(
-            f"the chain id {text!r} has more than {_GENESIS_MAX_BYTES} bytes: no genesis of CometBFT's has",
+            f"the chain id {text!r} has more than {CHAIN_ID_GENESIS_MAX_BYTES} bytes: no genesis of CometBFT's has",
             cure="chain_id as the chain's genesis has it",
         )
     return text

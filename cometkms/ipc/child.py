@@ -107,8 +107,8 @@ class ChildContext:
         self._on_reload.append(callback)
 
     def ask_anew(self) -> None:
-        """Be stopped as at a planned end and started again: what was shut off for good is in the
-        way of the new settings."""
+        """Be stopped as at a planned end and started again: what was shut off for good, or could
+        not be entered, is in this process's way."""
         os.write(self._report_fd, ANEW)
 
     def reload(self, log: ChildLog) -> None:

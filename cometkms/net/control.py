@@ -195,11 +195,10 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = CONTROL_TIMEOUT_
             raise NoNodeError(
                 f"no node runs at {path.parent}", cure="start it there, or give --home and --id of the one that runs"
             ) from error
-        if isinstance(error, TimeoutError):
-            cure = "`cmkms status` says what the node's processes do"
-            raise NoAnswerError(f"{path}: it did not answer in time", cure=cure) from error
         denied = isinstance(error, PermissionError)
         cure = OTHER_USER_CURE if denied else "`cmkms status` says what the node's processes do"
+        if isinstance(error, TimeoutError):
+            raise NoAnswerError(f"{path}: it did not answer in time", cure=cure) from error
         raise OperatorError(f"{path}: {os_words(error)}", cure=cure) from error
     try:
         answer = json.loads(received)

@@ -118,8 +118,8 @@ class Leadership:
         """What stands in the way of signing here, as far as this node knows; "" when it promises
         and somebody leads.
         """
-        if self._membership.why or self.raft is None:
-            return self._membership.why
+        if (why := self._membership.why) or self.raft is None:
+            return why
         if self.leased or self.raft.hears_leader:
             return ""
         epoch, quorum = self._epoch, self._epoch.quorum

@@ -218,7 +218,7 @@ class Membership:
     @property
     def phase(self) -> MemberState:
         """Return what /status shows: the durable state, or "starting"."""
-        if self.state is NodeState.COMPLETE and not self.ready and not (self.gone and self._served):
+        if self.state is NodeState.COMPLETE and not self._served:
             return MemberState.STARTING
         return MemberState[self.state.name]
 

@@ -1,23 +1,20 @@
 """Notice that the home's lock file is no longer the one that this node holds, and hold it anew."""
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from cometkms.errors import BusyError, CometKMSError
 from cometkms.store.lock import LOCK_NAME, hold_anew
+from cometkms.supervisor.child import SupervisorLog
 
 #: Of a home that was moved, say: whoever made a new one at its name would have two.
 _CURE: Final = "put the home of this running node back as it was, or stop the node; make no other one at its name"
 
 
-class _Log(Protocol):
-    def error(self, event: str, **fields: object) -> None: ...
-
-
 class HomeWatch:
     """Looks when it is asked; never raises."""
 
-    def __init__(self, home: Path, lock: int, log: _Log) -> None:
+    def __init__(self, home: Path, lock: int, log: SupervisorLog) -> None:
         self._home, self._lock, self._log = home, lock, log
         self._why = ""
 

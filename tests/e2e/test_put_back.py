@@ -39,11 +39,15 @@ def put_back(node: Node, kept: Path) -> Path:
     return newest
 
 
-def refuses(node: Node) -> None:
+def does_not_start(node: Node, words: str) -> None:
     node.start(wait=False)
     assert node.process is not None
     assert node.process.wait(PATIENCE_S) == StateError.exit_code, node.log()
-    assert "is ahead of the store" in node.log()
+    assert re.search(words, node.log()), node.log()
+
+
+def refuses(node: Node) -> None:
+    does_not_start(node, "is ahead of the store")
     assert "an old copy of the store was put back, or another signer wrote that file" in node.log()
 
 
@@ -58,6 +62,12 @@ def signed_beyond_its_copy(node: Node, validator: Validator) -> Path:
     assert node.stop() == 0
     kept = node.home / "kept"
     shutil.copytree(node.home / "data", kept)
+    is_killed_behind(node, validator)
+    return kept
+
+
+def is_killed_behind(node: Node, validator: Validator) -> None:
+    """It signs 22 and 23, and its state file has the first."""
     node.start()
     validator.connect()
     validator.must_sign(PREVOTE, 22)
@@ -68,7 +78,6 @@ def signed_beyond_its_copy(node: Node, validator: Validator) -> Path:
     validator.must_sign(PREVOTE, 23)
     node.kill()
     assert node.file_state()["height"] == "22"
-    return kept
 
 
 def test_the_copy_signs_nothing_and_the_newest_data_go_on(node: Node, validator: Validator) -> None:
@@ -104,11 +113,8 @@ def test_a_state_file_that_is_lost_beside_a_whole_store_is_written_from_it_as_th
     validator.must_sign(PREVOTE, 20)
     assert node.stop() == 0
     node.state_path.unlink()
-    node.start(wait=False)
-    assert node.process is not None
-    assert node.process.wait(PATIENCE_S) == StateError.exit_code, node.log()
     cure = f"cmkms state export --chain-id {node.chain} --out {node.state_path}"
-    assert cure in node.log(), node.log()
+    does_not_start(node, re.escape(cure))
     done = cmkms(*cure.split()[1:], "--home", str(node.home), "--id", node.id)
     assert done.returncode == 0, done.stderr
     assert node.file_state()["height"] == "20"
@@ -153,18 +159,10 @@ def test_a_copy_from_before_a_rename_signs_nothing_and_a_height_is_burnt_for_the
     config = node.home / "config.toml"
     config.write_text(config.read_text().replace(f'"{node.chain}"', '"c-2"'))
     renamed = make_validator(validator.address, chain="c-2")
-    node.start()
-    renamed.connect()
-    renamed.must_sign(PREVOTE, 22)
-    until("the state file follows", lambda: node.file_state()["height"] == "22")
-    assert node.process is not None
-    (writer,) = writers_below(node.process.pid)
-    os.kill(writer, signal.SIGSTOP)
-    renamed.must_sign(PREVOTE, 23)
-    node.kill()
+    is_killed_behind(node, renamed)
     put_back(node, kept)
     words = "c-2: .*born.json says that this node has begun this chain, and .* does not know it: an older copy"
-    forgets(node, words)
+    does_not_start(node, words)
     done = cmkms("recover", *at_home, "--min-height", "c-2=30", "--yes-height", "c-2=30")
     assert done.returncode == 0, done.stderr
     assert f"lost     {node.chain}: " in done.stdout
@@ -176,11 +174,4 @@ def test_a_copy_from_before_a_rename_signs_nothing_and_a_height_is_burnt_for_the
     assert node.stop() == 0
     shutil.rmtree(node.home / "data")
     shutil.copytree(kept, node.home / "data")
-    forgets(node, words)
-
-
-def forgets(node: Node, words: str) -> None:
-    node.start(wait=False)
-    assert node.process is not None
-    assert node.process.wait(PATIENCE_S) == StateError.exit_code, node.log()
-    assert re.search(words, node.log()), node.log()
+    does_not_start(node, words)

@@ -182,7 +182,7 @@ def amnesia() -> Patches:
         begin(self, **arguments)
         if store.header.state is NodeState.COMPLETE:
             store.opened(0) or store.open_row(0)
-            self.ready = True
+            self._serve(on=True)
 
     yield patch.object(Membership, "__init__", at_once)
 
@@ -211,7 +211,7 @@ def no_start_read() -> Patches:
 
     def ready(self: Membership, **arguments: Any) -> None:
         begin(self, **arguments)
-        self.ready = self.state is NodeState.COMPLETE
+        self._serve(on=self.state is NodeState.COMPLETE)
 
     yield patch.object(Membership, "__init__", ready)
     yield patch.object(Membership, "on_remembered", lambda *_: None)

@@ -487,9 +487,9 @@ def test_what_the_operator_must_mend_is_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_from_its_name_is_told_before_it_is_written_to(how: str, tmp_path: Path) -> None:
     directory, elsewhere = tmp_path / "audit", tmp_path / "elsewhere"
     log = make(directory)
-    log.look(Path.cwd())  # nothing is written to yet
+    log.look()  # nothing is written to yet
     log.open()
-    log.look(Path.cwd())
+    log.look()
     path = directory / name_of(1)
     path.unlink() if how == "removed" else path.rename(elsewhere)
     if how == "replaced":
@@ -497,10 +497,10 @@ def test_a_file_that_is_gone_from_its_name_is_told_before_it_is_written_to(how: 
     if how == "removed with its directory":
         directory.rmdir()
     with pytest.raises(OSError, match="another file stands" if how == "replaced" else "was removed, or moved away"):
-        log.look(Path.cwd())
+        log.look()
     if how in ("moved", "replaced"):
         elsewhere.rename(path)
-        log.look(Path.cwd())
+        log.look()
         log.close()
         assert what(directory) == ["opened", "closed"]
 
