@@ -34,21 +34,11 @@ from cometkms.operator.doctor.blocks import read_head
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
+from cometkms.store.home_born import note_found, refuse_lost
 from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import (
-    ChainFiles,
-    NodeFiles,
-    bring_up,
-    check_beside,
-    has_store,
-    known_mark,
-    note_found,
-    reconcile,
-    refuse_lacking,
-    refuse_lost,
-    verified_state,
-)
+from cometkms.store.marks import bring_up, known_mark, reconcile, refuse_lacking, verified_state
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
 from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 

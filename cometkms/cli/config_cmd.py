@@ -19,7 +19,7 @@ from cometkms.keys.cluster import cluster_digest, public_identities
 from cometkms.keys.passphrase import PassphraseFile
 from cometkms.keys.source import key_source
 from cometkms.keys.validator_key import address_of
-from cometkms.store.node_store import read_epoch
+from cometkms.store.home_born import read_epoch
 
 
 @click.group("config", cls=CommandGroup)

@@ -31,8 +31,9 @@ from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
+from cometkms.store.home_born import read_epoch, read_following
 from cometkms.store.lock import is_locked, locked_home
-from cometkms.store.node_store import NodeFiles, has_store, read_epoch, read_following
+from cometkms.store.node_files import NodeFiles, has_store
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
 _ASK_AGAIN_S: Final = 0.2

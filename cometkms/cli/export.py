@@ -33,7 +33,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import NodeFiles
+from cometkms.store.node_files import NodeFiles
 
 _KINDS: Final = ("filepv", "tmkms")
 _OFF: Final = (

@@ -28,15 +28,9 @@ from cometkms.operator.moving.old_signer import Asked, OldSigner, highest
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import (
-    ChainFiles,
-    NodeFiles,
-    check_beside,
-    has_store,
-    higher_mark,
-    known_mark,
-    raise_mark,
-)
+from cometkms.store.marks import known_mark
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
+from cometkms.store.raise_mark import higher_mark, raise_mark
 
 READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
     "cometkms": comet_kms.read_either,

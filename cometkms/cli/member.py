@@ -51,16 +51,9 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import doubt
 from cometkms.store import epoch as epochs
+from cometkms.store.home_born import read_born, read_epoch, read_following, write_born
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import (
-    has_store,
-    make_home_directory,
-    read_born,
-    read_epoch,
-    read_following,
-    refuse_gone_out,
-    write_born,
-)
+from cometkms.store.node_files import has_store, make_home_directory, refuse_gone_out
 from cometkms.store.promise_store import Header, survey
 
 SEALS_DIRECTORY: Final = "seals"

@@ -24,9 +24,11 @@ from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.burnt import Heights
+from cometkms.store.adopted import adopt_answer
 from cometkms.store.exported import WentOut, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import NodeFiles, adopt_answer, recover
+from cometkms.store.node_files import NodeFiles
+from cometkms.store.recover import recover
 
 
 @click.command("recover")

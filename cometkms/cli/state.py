@@ -16,10 +16,14 @@ from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
+from cometkms.store.home_born import refuse_lost
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, has_store, held_mark, import_mark, refuse_lost, refuse_over
+from cometkms.store.marks import held_mark
+from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
 from cometkms.store.own_home import in_one_home, own_mark
+from cometkms.store.owner import refuse_over
 from cometkms.store.promise_store import readable_header
+from cometkms.store.raise_mark import import_mark
 
 
 def files_of(settings: Settings) -> NodeFiles:

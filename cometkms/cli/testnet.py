@@ -39,8 +39,8 @@ from cometkms.keytypes import ED25519, KeyType, type_of
 from cometkms.limits import MEMBERS_MAX
 from cometkms.model import Row, Watermark
 from cometkms.store import state_file
-from cometkms.store.node_store import higher_mark
 from cometkms.store.own_home import own_mark
+from cometkms.store.raise_mark import higher_mark
 
 _RAFT_PORT: Final = Address.parse(DEFAULT_RAFT_ADDR).port
 _HTTP_PORT: Final = 8080

@@ -58,7 +58,8 @@ from cometkms.state.store_watch import watch_store
 from cometkms.state.ticks import Ticks
 from cometkms.state.writer import StateWriter, start_writer
 from cometkms.store.clone import take_name
-from cometkms.store.node_store import JOURNAL_NAME, NodeFiles, OpenedNode, open_node
+from cometkms.store.node_files import JOURNAL_NAME, NodeFiles
+from cometkms.store.node_store import OpenedNode, open_node
 from cometkms.wire.peer_id import peer_id
 from cometkms.wire.peer_messages import CERTIFICATE_FACT, Facts, OtherProtocol, certificate_of, decode_hello, make_facts
 from cometkms.wire.queue_messages import decode

@@ -31,8 +31,10 @@ from cometkms.limits import STATE_FILE_MAX_BYTES
 from cometkms.model import Watermark
 from cometkms.store import state_file
 from cometkms.store.epoch import following_of
+from cometkms.store.home_born import BornFiles
 from cometkms.store.lock import hold_home
-from cometkms.store.node_store import BornFiles, ChainFiles, NodeFiles, verified_state
+from cometkms.store.marks import verified_state
+from cometkms.store.node_files import ChainFiles, NodeFiles
 
 PROCESS: Final = "writer"
 _BORN: Final = 255

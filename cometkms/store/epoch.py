@@ -42,26 +42,26 @@ from cometkms.rules.epoch import Ended, Standing, doubt
 from cometkms.rules.incarnation import FIRST, next_incarnation
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
-from cometkms.store.node_store import (
+from cometkms.store.home_born import (
+    born_path,
+    note_found,
+    read_born,
+    read_epoch,
+    refuse_lost,
+    refuse_lost_row,
+    write_born,
+)
+from cometkms.store.marks import kept_mark, refuse_lacking, verified_state
+from cometkms.store.node_files import (
     JOURNAL_NAME,
     ChainFiles,
     NodeFiles,
     after_store,
-    born_path,
     check_beside,
     has_store,
-    kept_mark,
-    note_found,
-    read_born,
-    read_epoch,
     refuse_gone_out,
-    refuse_lacking,
-    refuse_lost,
-    refuse_lost_row,
-    refuse_not_current,
-    verified_state,
-    write_born,
 )
+from cometkms.store.owner import refuse_not_current
 from cometkms.store.promise_store import (
     FILE_BYTES,
     Header,

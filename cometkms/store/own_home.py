@@ -18,8 +18,9 @@ from cometkms.rules.birth import NodeState
 from cometkms.store.born import BORN_NAME
 from cometkms.store.epoch import promised
 from cometkms.store.exported import refuse_exported
+from cometkms.store.home_born import read_born, read_epoch, read_following
 from cometkms.store.lock import LOCK_NAME, locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, read_born, read_epoch, read_following
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import Header, PromiseStore
 
 _PRIV: Final = "priv"

@@ -22,18 +22,17 @@ from cometkms.model import Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
-from cometkms.store.node_store import (
+from cometkms.store.home_born import note_begun, refuse_lost
+from cometkms.store.node_files import (
     JOURNAL_NAME,
     ChainFiles,
     NodeFiles,
     after_store,
     check_state_files,
     has_store,
-    note_begun,
     refuse_gone_out,
-    refuse_lost,
-    refuse_not_current,
 )
+from cometkms.store.owner import refuse_not_current
 from cometkms.store.promise_store import PromiseStore
 
 

@@ -21,7 +21,7 @@ Parse = Callable[[bytes], SignBytes]
 class LostFileError(StateError):
     """There is no such file, or it is none.
 
-    Who has a promise store beside it knows more than this (store/node_store.py).
+    Who has a promise store beside it knows more than this (store/marks.py).
     """
 
 

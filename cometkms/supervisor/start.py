@@ -44,7 +44,7 @@ from cometkms.signer import process as signer
 from cometkms.state import process as state
 from cometkms.store.doors import check_doors, check_keys_are_the_homes
 from cometkms.store.lock import lock_home, share_home
-from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.supervisor.child import ChildSpec
 from cometkms.supervisor.home_watch import HomeWatch
 from cometkms.supervisor.reload import Reloader

@@ -15,7 +15,9 @@ from cometkms.state.node import ClusterNode
 from cometkms.state.raft import RaftLog
 from cometkms.state.roster import Epoch
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, OpenedNode, open_node, write_born
+from cometkms.store.home_born import write_born
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import OpenedNode, open_node
 from cometkms.wire.queue_messages import (
     PermitGranted,
     QueueMessage,

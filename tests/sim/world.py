@@ -37,7 +37,8 @@ from cometkms.rules.epoch import doubt
 from cometkms.state import membership
 from cometkms.store import epoch as epochs
 from cometkms.store.epoch import Seal
-from cometkms.store.node_store import recover, write_born
+from cometkms.store.home_born import write_born
+from cometkms.store.recover import recover
 from cometkms.wire.identity import Identity as NodeIdentity
 from cometkms.wire.peer_messages import Action, FactsNews, LifeNews, decode
 from tests.sim.agents import Agent, Asker

@@ -31,7 +31,7 @@ from cometkms.operator.doctor import clock, disk, files, key, latency, memory, r
 from cometkms.operator.doctor.blocks import read_head
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok
 from cometkms.store.lock import LOCK_NAME, Holder, flocker_of, holder_of, is_locked
-from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import STORE_NAME
 
 GROUP_S: Final = 60.0  # one group of checks; every part of it has a shorter deadline of its own

@@ -13,20 +13,10 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.rules.birth import NodeState
 from cometkms.store.exported import refuse_exported
-from cometkms.store.node_store import (
-    ChainFiles,
-    NodeFiles,
-    check_store_way,
-    has_data_of,
-    read_born,
-    read_born_members,
-    read_state,
-    refuse_forgotten,
-    refuse_lacking,
-    refuse_lost,
-    refuse_unrenamed,
-    sealed_error,
-)
+from cometkms.store.home_born import has_data_of, read_born, read_born_members, refuse_lost
+from cometkms.store.marks import read_state, refuse_forgotten, refuse_lacking, refuse_unrenamed
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
+from cometkms.store.owner import sealed_error
 from cometkms.store.promise_store import Header, Survey, check_opens, corrupt, survey
 
 AREA: Final = "state"

@@ -14,7 +14,7 @@ from cometkms.net.comet_rpc import RpcAddress
 from cometkms.operator.doctor.blocks import is_our_signature, read_commit, read_head, read_validator_power
 from cometkms.operator.moving.old_signer import TYPED, OldSigner, OldState, highest
 from cometkms.rules.burnt import burnt_up_to
-from cometkms.store.node_store import ChainFiles
+from cometkms.store.node_files import ChainFiles
 from cometkms.store.own_home import in_one_home, own_mark
 
 _BLOCKS: Final = 20  # of the chain's last ones: a validator that signs is in most of them

@@ -28,8 +28,10 @@ from cometkms.model import HRS, Watermark
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import known_mark, open_node, raise_mark
+from cometkms.store.marks import known_mark
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import PromiseStore, readable_marks
+from cometkms.store.raise_mark import raise_mark
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.net.fake_rpc import RECORDED, FakeRpc

@@ -20,7 +20,8 @@ from cometkms.errors import CometKMSError, StateError, StoreFailure, disk_failur
 from cometkms.model import HRS, Row, Watermark
 from cometkms.state.raft.journal import Journal
 from cometkms.store.exported import refuse_exported
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_interrupted import HEIGHT, chain, export, recover, run
 from tests.unit.cli.test_member import REPLACE, homes, invoke, put_seal

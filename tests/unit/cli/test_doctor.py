@@ -32,7 +32,8 @@ from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.exported import note_export
 from cometkms.store.lock import LOCK_NAME, lock_home, locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import PromiseStore
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.cli.inside import cmkms

@@ -24,8 +24,10 @@ from cometkms.rules.epoch import Standing, doubt
 from cometkms.store import state_file
 from cometkms.store.epoch import Seal, parse_seal, seal_text, sealed_header
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.recover import recover
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 

@@ -21,7 +21,8 @@ from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
 from cometkms.store.exported import carry_export, forget_export, note_export, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, check_beside, open_node, refuse_gone_out
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, refuse_gone_out
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms as separately

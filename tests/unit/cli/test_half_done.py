@@ -16,7 +16,8 @@ from cometkms.core import choose
 from cometkms.errors import StateError, StoreFailure
 from cometkms.model import HRS, Row, Watermark
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from tests.unit.cli.test_cli import tree
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_interrupted import run

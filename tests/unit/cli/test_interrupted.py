@@ -25,7 +25,8 @@ from cometkms.errors import CometKMSError, StateError
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store.exported import refuse_exported
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.test_export import CHAIN, make_home
 from tests.unit.cli.test_member import NEW, OLD, REPLACE, homes, invoke, put_seal, row_of

@@ -22,8 +22,10 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Standing
 from cometkms.store.epoch import Seal, parse_seal, seal_text
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.recover import recover
 from tests.e2e.node import cmkms
 from tests.unit.cli.fake_node import FakeNode
 

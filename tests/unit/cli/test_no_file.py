@@ -30,8 +30,12 @@ from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
 from cometkms.store.exported import note_export
 from cometkms.store.lock import lock_home
-from cometkms.store.node_store import NodeFiles, import_mark, known_mark, open_node, raise_mark, recover
+from cometkms.store.marks import known_mark
+from cometkms.store.node_files import NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import PromiseStore
+from cometkms.store.raise_mark import import_mark, raise_mark
+from cometkms.store.recover import recover
 from cometkms.store.reset import reset_mark
 from tests.e2e.node import cmkms
 from tests.unit.cli import inside
@@ -696,7 +700,7 @@ def test_a_recovery_that_cannot_put_its_store_in_place_says_where_the_old_one_is
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return read_file(path, most)
 
-    monkeypatch.setattr("cometkms.store.node_store.read_file", fails)
+    monkeypatch.setattr("cometkms.store.node_files.read_file", fails)
     monkeypatch.setattr(Path, "replace", fails)
     with pytest.raises(StoreFailure) as failed:
         recover(files, Heights(9), core)

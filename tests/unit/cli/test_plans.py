@@ -14,8 +14,9 @@ from cometkms.cli.commands import cli
 from cometkms.limits import BLOCK_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
+from cometkms.store.home_born import write_born
 from cometkms.store.lock import LOCK_NAME
-from cometkms.store.node_store import ChainFiles, NodeFiles, write_born
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.fake_node import FakeNode
 from tests.unit.cli.inside import cmkms

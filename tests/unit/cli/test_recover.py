@@ -20,7 +20,8 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import held_mark, open_node
+from cometkms.store.marks import held_mark
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 from tests.unit.cli import inside

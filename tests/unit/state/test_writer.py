@@ -21,7 +21,7 @@ from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Row, Timestamp,
 from cometkms.state.writer import StateWriter, start_writer
 from cometkms.store import state_file
 from cometkms.store.lock import LOCK_NAME, locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from tests.e2e.node import alive, until
 from tests.unit.hardening.child import in_child
 

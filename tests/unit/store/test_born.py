@@ -19,25 +19,23 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.rules.epoch import Ended, Standing
 from cometkms.store import epoch as epochs
-from cometkms.store import node_store, state_file
+from cometkms.store import state_file
 from cometkms.store.born import Born, load_born, save_born, united
-from cometkms.store.kept import name_to_keep
-from cometkms.store.node_store import (
+from cometkms.store.home_born import (
     BornFiles,
-    ChainFiles,
-    NodeFiles,
-    import_mark,
-    open_node,
-    raise_mark,
     read_born,
     read_born_members,
     read_epoch,
     read_following,
-    recover,
     refuse_lost,
     write_born,
 )
-from cometkms.store.promise_store import Header, PromiseStore, survey
+from cometkms.store.kept import name_to_keep
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
+from cometkms.store.promise_store import Header, PromiseStore, marks_in, survey
+from cometkms.store.raise_mark import import_mark, raise_mark
+from cometkms.store.recover import recover
 from cometkms.store.reset import reset_mark
 from tests.unit.state.three import sign_bytes
 from tests.unit.store.test_promise_store import PUBLIC
@@ -462,7 +460,7 @@ def burnt_slot(data: bytes, block: int) -> int:
     one = bytearray(len(data))
     one[: 2 * BLOCK_BYTES] = data[: 2 * BLOCK_BYTES]
     one[4 * BLOCK_BYTES : 5 * BLOCK_BYTES] = data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
-    return dict(node_store.marks_in(Path("x"), bytes(one)))[ZONE].hrs.height
+    return dict(marks_in(Path("x"), bytes(one)))[ZONE].hrs.height
 
 
 def test_a_whole_store_keeps_a_chain_that_is_not_configured(tmp_path: Path, members: tuple[str, ...]) -> None:

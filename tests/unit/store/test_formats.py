@@ -19,8 +19,10 @@ from cometkms.limits import BLOCK_BYTES, SECTOR_BYTES
 from cometkms.model import Row
 from cometkms.rules.burnt import Heights
 from cometkms.state.raft.journal import Journal
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import readable_marks
+from cometkms.store.recover import recover
 
 CORE = native.load()
 ROW = Row(bytes(range(32)), "chain-a")

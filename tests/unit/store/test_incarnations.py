@@ -15,8 +15,10 @@ from cometkms.model import HRS, Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.incarnation import FIRST, Statement
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node, recover
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_known, survey
+from cometkms.store.recover import recover
 
 CORE = native.load()
 MEMBERS = ("node0", "node1", "node2")

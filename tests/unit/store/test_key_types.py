@@ -18,8 +18,10 @@ from cometkms.model import HRS, BlockID, Dialect, Kind, Message, Permit, Row, Ti
 from cometkms.rules.burnt import Heights
 from cometkms.store import state_file
 from cometkms.store.epoch import begin, parse_seal, seal, seal_text
-from cometkms.store.node_store import ChainFiles, NodeFiles, import_mark, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, NodeState, PromiseStore
+from cometkms.store.raise_mark import import_mark
 
 CORE = native.load()
 CHAIN = "c" * CHAIN_ID_MAX_BYTES

@@ -12,7 +12,8 @@ from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.node_store import ChainFiles, NodeFiles, open_node
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.own_home import home_of, own_mark
 from cometkms.store.promise_store import Header, PromiseStore
 from tests.unit.cli.test_cli import tree

@@ -21,20 +21,13 @@ from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Ended
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
+from cometkms.store.home_born import BornFiles, read_born, read_ended, write_born
 from cometkms.store.lock import lock_home, locked_home
-from cometkms.store.node_store import (
-    BornFiles,
-    ChainFiles,
-    NodeFiles,
-    import_mark,
-    open_node,
-    raise_mark,
-    read_born,
-    read_ended,
-    recover,
-    write_born,
-)
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import FILE_BYTES, Header, NodeState, PromiseStore, held_alone, readable_marks
+from cometkms.store.raise_mark import import_mark, raise_mark
+from cometkms.store.recover import recover
 
 CORE = native.load()
 KEY = SigningKey(bytes(range(32)))

@@ -15,8 +15,11 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Standing
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, higher_mark, known_mark, open_node, raise_mark
+from cometkms.store.marks import known_mark
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore
+from cometkms.store.raise_mark import higher_mark, raise_mark
 from tests.unit.store.test_promise_store import ROW, mark_at
 
 CORE = pure.CORE

@@ -14,8 +14,12 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.store import state_file
-from cometkms.store.node_store import ChainFiles, NodeFiles, held_mark, known_mark, open_node, recover, write_born
+from cometkms.store.home_born import write_born
+from cometkms.store.marks import held_mark, known_mark
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, marks_in, readable_marks, survey
+from cometkms.store.recover import recover
 from cometkms.store.reset import reset_mark
 
 CORE = choose.load()

@@ -1,0 +1,275 @@
+"""What the born.json files of a home say: of whom it was born, in which epoch, which chains have
+begun here, and which are lost.
+
+docs/SAFETY.md, rules 7 to 9. Every place where a state file may have been is read (born_places).
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cometkms.durable import FormatError
+from cometkms.errors import StateError, cure_of_file, os_words
+from cometkms.limits import EPOCHS_ENDED_MAX
+from cometkms.model import Row
+from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import Ended
+from cometkms.store import state_file
+from cometkms.store.born import BORN_NAME, FIRST_EPOCH, Born, load_born, save_born, sorted_rows, united
+from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.promise_store import STORE_NAME, Header, readable_header, readable_marks
+
+
+def has_data_of(files: NodeFiles, node_id: str) -> bool:
+    """Whether this home has the data of a node of that id."""
+    return (files.store_path.parent.parent / node_id / STORE_NAME).exists()
+
+
+class BornFiles:
+    """Every born.json of a home, read once: later a process may be shut off from
+    reading beside the key.
+    """
+
+    def __init__(self, files: NodeFiles) -> None:
+        """Raises: StateError for a file that cannot be understood."""
+        self._files = files
+        self._known = [load_born(path) for path in born_places(files)]
+        self._held = {path: load_born(path) for path in files.born_paths}
+
+    def write(
+        self,
+        epoch: int = FIRST_EPOCH,
+        following: tuple[str, ...] = (),
+        folders: Mapping[Path, int] | None = None,
+        ended: tuple[Ended, ...] = (),
+        begun: Iterable[Row] = (),
+    ) -> None:
+        """Say beside every state file that this node was born here; `following`: and that its epoch
+        is sealed for these.
+
+        `folders`: the files' directories, open. `ended`: beside what is known of epochs that did.
+        `begun`: rows that the store has, beside those that were begun before. Raises: StoreFailure.
+        """
+        known = united([*self._known, *self._held.values()])
+        both = (*(one for one in known.ended if one not in ended), *ended)
+        said = Born(
+            known.ids if self._files.node_id in known.ids else (*known.ids, self._files.node_id),
+            epoch,
+            self._files.members,
+            following,
+            both[-EPOCHS_ENDED_MAX:],
+            sorted_rows((*known.begun, *begun)),
+            known.lost,
+            known.lost_unnamed,
+        )
+        for path, held in self._held.items():
+            if said != held:
+                save_born(path, said, folders[path.parent] if folders is not None else None)
+                self._held[path] = said
+
+    def seals(self, epoch: int) -> tuple[str, ...]:
+        """Return for whom that epoch is sealed, or () when it is not, or nothing here says so."""
+        known = [*self._held.values(), *self._known]
+        return next((one.following for one in known if one.following and one.epoch == epoch), ())
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """Return for whom this home's epoch is sealed, or () when it does not say."""
+        return united([*self._known, *self._held.values()]).following
+
+
+def write_born(
+    files: NodeFiles,
+    epoch: int = FIRST_EPOCH,
+    following: tuple[str, ...] = (),
+    ended: tuple[Ended, ...] = (),
+    begun: Iterable[Row] = (),
+) -> None:
+    """Write durably beside the state files that this node was born here.
+
+    Raises: StoreFailure, StateError.
+    """
+    BornFiles(files).write(epoch, following, ended=ended, begun=begun)
+
+
+def born_places(files: NodeFiles) -> tuple[Path, ...]:
+    """Every born.json that this home may have: those beside its state files, and those beside where
+    state files may have been before its config.toml was changed, in priv/ and in a directory of
+    priv/. One that this user may not look into was none of this node's. Raises: StateError.
+    """
+    priv = files.home / "priv"
+    try:
+        inside = [one for one in sorted(priv.iterdir()) if one.is_dir() and os.access(one, os.X_OK)]
+    except (FileNotFoundError, NotADirectoryError):
+        return files.born_paths
+    except OSError as error:
+        cure = cure_of_file(error, "give it to the node's user")
+        raise StateError(f"{priv} cannot be read: {os_words(error)}", cure=cure) from error
+    return tuple(dict.fromkeys((*files.born_paths, *(one / BORN_NAME for one in (priv, *inside)))))
+
+
+def born_path(files: NodeFiles) -> Path:
+    """The first born.json that is there, to name it. Raises: StateError."""
+    return next((one for one in born_places(files) if os.path.lexists(one)), files.born_paths[0])
+
+
+def _read_all(files: NodeFiles) -> Born:
+    """What every born.json of the home says, together.
+
+    Raises: StateError for a file that cannot be understood.
+    """
+    return united([load_born(path) for path in born_places(files)])
+
+
+def read_born(files: NodeFiles) -> list[str]:
+    """Every id born in this home. Raises: StateError for a file that cannot be understood."""
+    return list(_read_all(files).ids)
+
+
+def read_born_members(files: NodeFiles) -> list[str]:
+    """The members of the epoch that this home was last in; [] when it does not say.
+
+    Raises: StateError.
+    """
+    return list(_read_all(files).members)
+
+
+def read_following(files: NodeFiles) -> tuple[str, ...]:
+    """The members for whom this home's epoch was sealed; () when it does not say.
+
+    Raises: StateError.
+    """
+    return _read_all(files).following
+
+
+def read_ended(files: NodeFiles) -> tuple[Ended, ...]:
+    """The last epochs that seals ended in this home. Raises: StateError."""
+    return _read_all(files).ended
+
+
+def read_epoch(files: NodeFiles) -> int:
+    """The epoch this home was last in. Raises: StateError."""
+    return _read_all(files).epoch
+
+
+def knows_its_own(header: Header) -> bool:
+    """Whether it knows what it promised: else it reads the others before it promises more."""
+    return header.state not in (NodeState.EMPTY, NodeState.RECOVERING)
+
+
+def is_sealed(files: NodeFiles) -> bool:
+    header = readable_header(files.store_path)
+    return header is not None and header.state is NodeState.SEALED
+
+
+def height_for_the_next_epoch(files: NodeFiles, chain: ChainFiles) -> str:
+    """Nothing is recovered where the store is sealed: what is lost is burnt where it goes on."""
+    chain_id = chain.row.chain_id
+    beside = "" if len(files.chains) == 1 else ", and one for each other chain"
+    return (
+        f"read the head height of {chain_id} from two nodes you trust, and give `--min-height {chain_id}=HEIGHT` with a height above it{beside}, to "
+        "`cmkms epoch begin` or `cmkms member`, the same on every member; or, where the key goes out, to `cmkms export`"
+    )
+
+
+def _has_signed(chain: ChainFiles) -> bool:
+    return not state_file.says_nothing_was_signed(chain.state_path, chain.row.chain_id)
+
+
+def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] | None) -> None:
+    """Raises: StateError where this home has begun a chain that a store which knows what it
+    promised does not have, or where what it promised there is lost.
+
+    `held`: the rows that it has; None: of a store that reads the others before it promises. What
+    was promised in a lost row those may have lost, too.
+    """
+    known = _read_all(files)
+    row, path = chain.row, files.store_path
+    if row in known.lost:
+        what = f"says that what this node promised there is lost: {path} was recovered without this chain"
+        back = ""
+    elif known.lost_unnamed and row not in (*known.begun, *(held or ())) and _has_signed(chain):
+        what = f"says that {path} was made anew when it was not known any more which chains this home had begun. {chain.state_path} says that this one "
+        what += "was, here or elsewhere"
+        back = ""
+    elif held is not None and row in known.begun and row not in held:
+        what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
+        what += "without this chain"
+        back = f"put {path.parent} back as this node left it; else, "
+        if not files.alone and not is_sealed(files):
+            back += f"while all others run, move {path.parent} away and start: it reads what it lost from them. Where they do not know it either, "
+    else:
+        return
+    beside = "" if len(files.chains) == 1 else ", beside one for each other chain"
+    cure = f"read the chain's head height from two nodes you trust and run `cmkms recover --min-height {row.chain_id}=HEIGHT` with a height above it{beside}"
+    if is_sealed(files):
+        cure = height_for_the_next_epoch(files, chain)
+    elif not files.alone:
+        cure = f"with all members stopped, {cure}, the same on every one of them before any is started: the others may have forgotten it, too"
+    raise StateError(
+        f"{row.chain_id}: {born_path(files)} {what}. What this key has signed there since is not known, so it does not sign",
+        cure=f"{back}{cure}",
+    )
+
+
+def note_begun(files: NodeFiles, rows: Collection[Row]) -> None:
+    """Write durably that these rows were begun here: the store has them. Raises: StoreFailure,
+    StateError.
+    """
+    for path in files.born_paths:
+        known = load_born(path)
+        begun = sorted_rows((*known.begun, *rows))
+        if begun != known.begun:
+            save_born(path, replace(known, begun=begun))
+
+
+def note_found(files: NodeFiles, rows: Collection[Row]) -> None:
+    """Write durably that these rows are lost no more: they are burnt on the operator's word.
+
+    Raises: StoreFailure, StateError.
+    """
+    for path in born_places(files):
+        known = load_born(path)
+        lost = tuple(row for row in known.lost if row not in rows)
+        if lost != known.lost:
+            save_born(path, replace(known, lost=lost))
+
+
+def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = ()) -> None:
+    """refuse_lost_row() of the store that is there, read only, and of the rows that others have
+    `told` of. Raises: StateError.
+    """
+    header = readable_header(files.store_path)
+    if header is not None:
+        held = {*dict(readable_marks(files.store_path)), *told}
+        refuse_lost_row(files, chain, held if knows_its_own(header) else None)
+
+
+def note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None:
+    """Write durably that these rows are lost, and whether there may be more. A born.json that
+    cannot be understood stays as it is: a recovery that finds one takes no store for exact. Raises:
+    StoreFailure.
+    """
+    for path in files.born_paths:
+        with contextlib.suppress(StateError):
+            known = load_born(path)
+            begun, lost = sorted_rows((*known.begun, *rows)), sorted_rows((*known.lost, *rows))
+            save_born(path, replace(known, begun=begun, lost=lost, lost_unnamed=unnamed))
+
+
+def born_left(files: NodeFiles) -> tuple[Born, bool]:
+    """What those born.json that can be read say together, and whether all can.
+
+    Raises: FormatError.
+    """
+    found, is_whole = [], True
+    for path in born_places(files):
+        try:
+            found.append(load_born(path))
+        except FormatError:
+            raise
+        except StateError:  # a file that cannot be understood is one reason to recover
+            is_whole = False
+    return united(found), is_whole

@@ -1,0 +1,287 @@
+"""The mark of a chain at start: what its state file, what a rename kept, and the promise store say
+together.
+
+The higher of them wins; a file's bytes are kept only with a signature that verifies. node_store.py
+has the table of which home is refused.
+"""
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cometkms.core.interface import Core
+from cometkms.durable import read_bounded
+from cometkms.errors import OTHER_USER_CURE, StateError, cure_of_file, os_words
+from cometkms.model import HRS, Row, Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.store import state_file
+from cometkms.store.home_born import born_path, height_for_the_next_epoch, is_sealed, read_born
+from cometkms.store.kept import UnreadableKeptError, kept_marks
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
+from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_marks
+
+#: What is left to a node that lost its store and its state file.
+RECOVER_CURE = "read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
+_FROM_OTHERS = (
+    'while all others run, write {"height":"0","round":0,"step":0} into the state file and start: it reads what it lost from them. '
+    "Where one of them is lost for good, too, `cmkms recover` instead (docs/RUNBOOK.md)"
+)
+
+
+def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """The state file's mark; bytes without a signature that verifies are not known bytes.
+
+    Raises: StateError with the cure.
+    """
+    mark = read_state(files, chain, core)
+    if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
+        return Watermark(mark.hrs)
+    return mark
+
+
+def mark_of_files(files: NodeFiles, chain: ChainFiles, core: Core, held: Collection[Row]) -> Watermark:
+    """What the files beside the store say of a chain: its state file, and of one that the store
+    does not know (`held`: the rows that it has), burnt, what a rename kept of it.
+
+    Raises: StateError with the cure; not where there is no state file.
+    """
+    mark = verified_state(files, chain, core) if os.path.lexists(chain.state_path) else Watermark()
+    if chain.row in held:
+        return mark
+    return max(mark, kept_mark(files, chain, core), key=lambda one: one.hrs)
+
+
+def kept_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """The highest place, burnt, in the state files that a rename kept of this chain; 0 where it
+    kept none. Raises: StateError where one cannot be read.
+    """
+    if not os.path.lexists(chain.state_path.parent):
+        return Watermark()
+    in_use = [one.state_path for one in files.chains]
+    try:
+        found = kept_marks(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, in_use)
+    except UnreadableKeptError as error:
+        if not is_sealed(files):
+            raise
+        cure = f"put it back as it was; where it is lost, move it away, {height_for_the_next_epoch(files, chain)}"
+        raise UnreadableKeptError(error.what, cure=cure) from error
+    return Watermark(max((one.hrs for one, _ in found), default=HRS(0, 0, 0)))
+
+
+def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+    """What the state file says.
+
+    Raises: StateError with the cure, which for a file that is lost depends on what the store knows.
+    """
+    try:
+        return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
+    except state_file.LostFileError as error:
+        rows = dict(readable_marks(files.store_path))
+        held = rows.get(chain.row)
+        if held is None:
+            if left := _ids_left(files, chain, rows):
+                raise _unrenamed(files, chain, left, error.what, error.cure) from None
+            if not os.path.lexists(files.store_path) and files.node_id in read_born(files):
+                raise lost_error(
+                    files, f"{error.what}. ", "both", RECOVER_CURE if files.alone else _FROM_OTHERS
+                ) from None
+            raise
+        path, chain_id = chain.state_path, chain.row.chain_id
+        stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
+        is_there = os.path.lexists(path)
+        raise StateError(
+            f"{error.what if is_there else f'{path} is missing'}. The store {files.store_path} knows what this node promised: {chain_id} stands at "
+            f"{stands} there. That nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
+            cure=f"if so, {'move it away, and ' if is_there else ''}`cmkms state export --chain-id {chain_id} --out {path}` writes it from the store; "
+            "where another signer used the key since, its file instead (stop that one first)",
+        ) from None
+
+
+def lost_error(files: NodeFiles, before: str, what: str, otherwise: str) -> StateError:
+    """The store is missing, of a node that born.json knows; `what` is to be put back."""
+    return StateError(
+        f"{before}{files.store_path} is missing, and {born_path(files)} says that node {files.node_id!r} was born here: what it promised is "
+        "lost, so it does not sign",
+        cure=f"put {what} back, as this node left it; else, {otherwise}",
+    )
+
+
+def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, core: Core) -> None:
+    """A state file without sign bytes names no chain: where the store knows this key under an id
+    that is not configured any more, and not under this one, a burnt place is that id's; and that
+    nothing was signed is said of this one where a rename kept that id's file.
+
+    `in_file`: as read_state() has it. Raises: StateError.
+    """
+    if in_file.sign_bytes:
+        return
+    held = dict(readable_marks(files.store_path))
+    left = _ids_left(files, chain, held)
+    if in_file.hrs == HRS(0, 0, 0):
+        left = [one for one in left if not _is_kept(files, chain, one, held[Row(chain.row.key, one)], core)]
+    if left:
+        stands = f"stands at {in_file.hrs}" if in_file.hrs > HRS(0, 0, 0) else "says that nothing was signed"
+        what = f"{chain.state_path} {stands}, and does not say of which chain"
+        own = f"it is another chain, and that file its own: `cmkms state import --chain-id {chain.row.chain_id} {chain.state_path}`"
+        # a lower file leaves the rest of what was burnt behind; the rename says what to do then
+        if all(in_file.hrs >= mark.hrs for row, mark in held.items() if row.chain_id in left):
+            own = f"{chain.row.chain_id} was meant when that place was burnt under another id, or {own}"
+        own = f"where {own}"
+        kept = kept_mark(files, chain, core)
+        # an import of a lower one is refused; nor does one node alone know what it signed above it
+        if kept.hrs > (HRS(0, 0, 0) if files.alone else in_file.hrs):
+            own = f"a rename kept {chain.row.chain_id} up to {kept.hrs} beside that file: the rename says how it goes on above"
+        raise _unrenamed(files, chain, left, what, own)
+
+
+def _is_kept(files: NodeFiles, chain: ChainFiles, left: str, held: Watermark, core: Core) -> bool:
+    """Whether a rename kept what the store holds of an id that was left: signed on afterwards, it
+    is to be kept again. Raises: StateError.
+    """
+    in_use = [one.state_path for one in files.chains]
+    found = kept_marks(chain.state_path, left, core.parse_sign_bytes, in_use)
+    return any(one.hrs >= held.hrs for one, _ in found)
+
+
+def refuse_forgotten(files: NodeFiles, chain: ChainFiles, core: Core) -> None:
+    """One node alone whose store does not know a chain of which a rename kept how far this home had
+    come: the store was made anew since, and what was signed after the file was kept is not known.
+
+    Raises: StateError.
+    """
+    held = dict(readable_marks(files.store_path))
+    if not files.alone or not held or chain.row in held:
+        return
+    kept = kept_mark(files, chain, core)
+    if kept.hrs > HRS(0, 0, 0):
+        chain_id = chain.row.chain_id
+        raise StateError(
+            f"a rename kept beside {chain.state_path} that this home signed for {chain_id} up to {kept.hrs}, and {files.store_path} does not know "
+            f"{chain_id}: it was made anew since, and what was promised there is not known, so it does not sign",
+            cure=f"the {files.store_path.parent} of that time; where that is gone, {RECOVER_CURE}",
+        )
+
+
+def _ids_left(files: NodeFiles, chain: ChainFiles, held: Mapping[Row, Watermark]) -> list[str]:
+    """The ids under which the store knows this chain's key, and which are configured no more; none
+    where it knows this chain.
+    """
+    if chain.row in held:
+        return []
+    configured = {one.row for one in files.chains}
+    return sorted(
+        row.chain_id
+        for row, mark in held.items()
+        if row.key == chain.row.key and row not in configured and mark.hrs > HRS(0, 0, 0)
+    )
+
+
+def _unrenamed(files: NodeFiles, chain: ChainFiles, left: Sequence[str], what: str, otherwise: str) -> StateError:
+    new = chain.row.chain_id
+    return StateError(
+        f"{what}. The store {files.store_path} knows this key under {', '.join(left)}, and not under {new}",
+        cure=f"where {left[0]} goes on as {new}: `cmkms chain rename --from {left[0]} --to {new} --yes`; where the id is mistyped, the right one; "
+        f"{otherwise}",
+    )
+
+
+def bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warn: Callable[[str], None]) -> int:
+    """Write the chain's row, at the higher of store and file; return its number.
+
+    `in_file` has bytes only with a verified signature. Raises: StateError, StoreFailure.
+    """
+    if chain.row not in store.rows:
+        fresh = len(store.header.members) == 1 or store.header.state is NodeState.EMPTY
+        return store.add_row(chain.row, in_file, opened=fresh)
+    number = store.rows.index(chain.row)
+    store.name_key(number, chain.row)
+    held = store.mark(number)
+    agreed = reconcile(held, in_file, warn, chain.row.chain_id)
+    if agreed != held:
+        store.write_mark(number, agreed)
+    return number
+
+
+def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark) -> None:
+    """Raises: StateError where one node alone has a state file that shows what its store, which is
+    written first, does not hold.
+
+    `in_file` has bytes only with a verified signature.
+    """
+    if not files.alone or not lacks(held, in_file):
+        return
+    chain_id, path = chain.row.chain_id, chain.state_path
+    if in_file.hrs > held.hrs:
+        what = f"the state file {path} ({in_file.hrs}) is ahead of the store {files.store_path} ({held.hrs})"
+        why = "an old copy of the store was put back, or another signer wrote that file"
+    else:
+        what = f"store and state file hold different bytes at {held.hrs}"
+        why = "another signer uses this key, or wrote that file"
+    raise StateError(
+        f"{chain_id}: {what}: {why}. What this key has signed since is not known, so it does not sign",
+        cure=f"an old copy: the {files.store_path.parent} that this node ran with last; where that is gone, or another signer has the key: stop that one for "
+        "good, read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it. Only where "
+        f"another signer wrote that very file, and is off for good, `cmkms state import --chain-id {chain_id} {path}` is enough; after a "
+        "`cmkms chain reset` that was cut short, that again",
+    )
+
+
+def lacks(held: Watermark, in_file: Watermark) -> bool:
+    """Whether a state file shows a place, or bytes at the store's own place, that the
+    store does not hold.
+    """
+    if in_file.hrs != held.hrs:
+        return in_file.hrs > held.hrs
+    return bool(in_file.sign_bytes and held.sign_bytes) and in_file.sign_bytes != held.sign_bytes
+
+
+def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], chain_id: str) -> Watermark:
+    """What store and state file make together; `in_file` has bytes only with a verified signature."""
+    if in_file.hrs > held.hrs:
+        return in_file
+    if in_file.hrs < held.hrs or in_file == held or held.hrs == HRS(0, 0, 0):
+        return held
+    if not held.sign_bytes:
+        return held
+    if in_file.sign_bytes == held.sign_bytes:
+        return replace(held, signature=held.signature or in_file.signature)
+    if in_file.sign_bytes:
+        warn(
+            f"{chain_id}: store and state file hold different bytes at {held.hrs}: nothing is signed there again (did another signer use this key?)"
+        )
+    else:
+        warn(f"{chain_id}: the state file names {held.hrs} without a signature: nothing is signed there again")
+    return Watermark(held.hrs)
+
+
+def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | None:
+    """The higher of store and state file, read only; None where neither knows the chain. One that
+    the store does not know is at what a rename kept of it, too.
+
+    Raises: StateError.
+
+    A store that lost records is read as far as it checks: whoever acts on this opens it
+    (raise_mark), which is strict.
+    """
+    held = held_mark(files.store_path, chain.row)
+    in_files = mark_of_files(files, chain, core, () if held is None else (chain.row,))
+    if not os.path.lexists(chain.state_path) and in_files.hrs == HRS(0, 0, 0):
+        return held
+    return in_files if held is None else reconcile(held, in_files, lambda _: None, chain.row.chain_id)
+
+
+def held_mark(store: Path, row: Row) -> Watermark | None:
+    """The store's mark of a row, as far as it checks, read only; None where the store
+    or the row is not there.
+
+    Raises: StateError for a store that is there and cannot be read: what it holds is not known.
+    """
+    check_store_way(store)
+    try:
+        return dict(marks_in(store, read_bounded(store, FILE_BYTES))).get(row)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        cure = cure_of_file(error, OTHER_USER_CURE)
+        raise StateError(f"{store} cannot be read: {os_words(error)}", cure=cure) from error

@@ -1,0 +1,174 @@
+"""Make the promise store of a home anew, above the heights that the operator typed: `cmkms
+recover`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cometkms.core.interface import Core
+from cometkms.durable import read_bounded, read_file
+from cometkms.errors import OTHER_USER_CURE, StateError, cure_of_file, is_no_file, os_words
+from cometkms.limits import BIRTH_NONCE_BYTES
+from cometkms.model import Watermark
+from cometkms.rules.birth import NodeState
+from cometkms.rules.burnt import Heights, burnt_up_to
+from cometkms.store import state_file
+from cometkms.store.born import Born, save_born, sorted_rows
+from cometkms.store.exported import check_export, forget_export
+from cometkms.store.home_born import born_left, born_places, note_lost
+from cometkms.store.marks import kept_mark, lacks, verified_state
+from cometkms.store.node_files import (
+    NodeFiles,
+    after_store,
+    check_state_files,
+    check_store_way,
+    make_home_directory,
+    put_in_place,
+    set_aside,
+)
+from cometkms.store.owner import epoch_left, left_of, refuse_other_members, refuse_sealed
+from cometkms.store.promise_store import BROKEN, Header, PromiseStore, held_alone, readable_header, survey
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery made: the new mark of each chain, and where the old store is kept, and the
+    state files that could not be understood.
+
+    `lost`: the chains that are not configured, and of which it is not known any more what was
+    promised there: nothing is signed there before another recovery burns them. `lost_unnamed`: that
+    there may be more, of which nothing that is left says that they were begun.
+    """
+
+    marks: tuple[Watermark, ...]
+    store: Path | None
+    state_files: tuple[Path, ...]
+    lost: tuple[str, ...] = ()
+    lost_unnamed: bool = False
+
+
+def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
+    """Make a new store in which every height up to `heights` is burnt; the old one is kept aside,
+    and so is a state file that cannot be understood.
+
+    Never below what is readable in the old store or a state file, also one that a rename kept. The
+    old store is held meanwhile: it is no running node's.
+
+    Raises: StateError, also for a state file of another chain; BusyError, StoreFailure.
+    """
+    heights.check(chain.row.chain_id for chain in files.chains)
+    check_store_way(files.store_path)
+    _refuse_unread(files)
+    with held_alone(files.store_path):
+        return _recover(files, heights, core)
+
+
+def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
+    refuse_sealed(files)
+    refuse_other_members(files)
+    born, is_whole = born_left(files)
+    born_files = [*files.born_paths, *(one for one in born_places(files) if os.path.lexists(one))]
+    check_state_files(files.chains, born_files)
+    for chain in files.chains:
+        check_export(chain.state_path, files.store_path)
+    left = left_of(files)
+    known = dict(left.marks)
+    epoch = epoch_left(files)
+    marks, lost = [], []
+    for chain in files.chains:
+        candidates = [burnt_up_to(heights.of(chain.row.chain_id)), known.get(chain.row, Watermark())]
+        try:
+            candidates.append(verified_state(files, chain, core))
+        except state_file.OfAnotherChainError:
+            raise  # it is not lost, and would be: nothing else knows that chain
+        except StateError:  # a lost state file is one reason to recover
+            lost.append(chain.state_path)
+        candidates.append(kept_mark(files, chain, core))
+        marks.append(max(candidates, key=lambda mark: mark.hrs))
+    configured = {chain.row for chain in files.chains}
+    forgotten = set(born.lost)
+    unnamed = born.lost_unnamed
+    if not (is_whole and _is_exact(files, born, core)):
+        forgotten |= {*born.begun, *known}
+        had_store = os.path.lexists(files.store_path)
+        header = readable_header(files.store_path)
+        has_lived = bool(born.ids) or (had_store and not (header is not None and header.state is NodeState.EMPTY))
+        unnamed = unnamed or not is_whole or (has_lived and not born.begun)  # an older version's names none
+    forgotten -= configured
+    rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
+    rows += [(row, mark) for row, mark in known.items() if row not in configured]
+    make_home_directory(files.store_path.parent)
+    header = Header(
+        files.node_id,
+        epoch,
+        files.members,
+        NodeState.COMPLETE,
+        os.urandom(BIRTH_NONCE_BYTES),
+        incarnation=left.incarnation,
+        unclaimed=not files.alone,
+    )
+    # else the new store would be taken for a whole one, were this interrupted
+    if forgotten - set(born.lost) or unnamed is not born.lost_unnamed:
+        note_lost(files, forgotten, unnamed=unnamed)
+    kept = put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
+    old = f" (the old one is kept as {kept})" if kept is not None else ""
+    aside = []
+    with after_store(files.store_path, f"the new store{old} burns what was asked for"):
+        for chain, mark in zip(files.chains, marks, strict=True):
+            if chain.state_path in lost:
+                aside.append(set_aside(chain.state_path))
+            state_file.save(chain.state_path, mark)
+            forget_export(chain.state_path, chain.row.chain_id, files.store_path)
+        begun = sorted_rows((*born.begun, *(row for row, _ in rows)))
+        said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten), unnamed)
+        for path in dict.fromkeys(born_files):
+            save_born(path, said)
+    return Recovered(
+        tuple(marks),
+        kept,
+        tuple(path for path in aside if path is not None),
+        tuple(row.chain_id for row in said.lost),
+        unnamed,
+    )
+
+
+def _is_exact(files: NodeFiles, born: Born, core: Core) -> bool:
+    """Whether the store that is there is whole, and nothing shows that it is an old copy: then it
+    holds all that was promised in chains that are not configured.
+    """
+    try:
+        found = survey(files.store_path)
+        in_files = {chain.row: verified_state(files, chain, core) for chain in files.chains}
+    except (OSError, StateError):
+        return False
+    header, held = found.header, dict(found.rows)
+    if found.problems or header is None or (header.owner, header.members) != (files.node_id, files.members):
+        return False
+    if header.state is not NodeState.COMPLETE or header.epoch != epoch_left(files):
+        return False
+    if any(row not in held for row in born.begun if row not in born.lost):
+        return False
+    return not files.alone or not any(row in held and lacks(held[row], in_file) for row, in_file in in_files.items())
+
+
+def _refuse_unread(files: NodeFiles) -> None:
+    """What this user or root may not read, or what is out of reach (behind a link, say), is not
+    lost: who goes on without it undercuts what it says. Raises: StateError.
+    """
+    beside = (*(chain.state_path for chain in files.chains), *born_places(files))
+    for path, read in ((files.store_path, read_bounded), *((path, read_file) for path in beside)):
+        try:
+            read(path, 0)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in BROKEN:
+                continue
+            cure = cure_of_file(error, OTHER_USER_CURE)
+            if is_no_file(error):
+                cure = f"{cure}; where that is lost for good, move away what stands there"
+            raise StateError(
+                f"{path} cannot be read: {os_words(error)}, so what it knows is not known to be lost. Nothing was changed",
+                cure=cure,
+            ) from error
