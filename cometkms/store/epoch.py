@@ -51,7 +51,7 @@ from cometkms.store.home_born import (
     refuse_lost_row,
     write_born,
 )
-from cometkms.store.marks import kept_mark, refuse_lacking, verified_state
+from cometkms.store.marks import kept_above, kept_mark, refuse_forgotten, refuse_lacking, verified_state
 from cometkms.store.node_files import (
     JOURNAL_NAME,
     ChainFiles,
@@ -539,19 +539,19 @@ def _replace_store(
         raise StoreFailure(f"{path} could not be made: {said(error)}") from error
 
 
-def _refuse_untold(files: NodeFiles, chain: ChainFiles, seals: list[Seal], min_height: int | None) -> None:
+def _refuse_untold(files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None) -> None:
     """Raises: StateError for a chain that this home has begun, where neither its store nor a seal
     nor the operator says how far it came.
     """
     if min_height is None:
         refuse_lost(files, chain, [row for one in seals for row, _ in one.marks])
+        refuse_forgotten(files, chain, core)
 
 
 def _kept_alone(files: NodeFiles, chain: ChainFiles, core: Core) -> list[Watermark]:
-    """What a rename kept of a chain that the store does not know."""
-    if chain.row in dict(readable_marks(files.store_path)):
-        return []
-    return [one for one in (kept_mark(files, chain, core),) if one.hrs > HRS(0, 0, 0)]
+    """What a rename kept of a chain above what the store holds."""
+    kept = kept_above(files, chain, core, dict(readable_marks(files.store_path)))
+    return [kept] if kept.hrs > HRS(0, 0, 0) else []
 
 
 def promised(
@@ -586,7 +586,7 @@ def promised(
             header, epoch = store.header, store.header.epoch
             refuse_not_current(header, files)
             held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
-            _refuse_untold(files, chain, seals, min_height)
+            _refuse_untold(files, chain, seals, core, min_height)
             if header.state is NodeState.SEALED and seals:
                 seals = [*seals, _seal_again(store, files, core, seals[0].following)]
         finally:

@@ -35,25 +35,38 @@ def name_to_keep(path: Path, chain_id: str) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
+def surely_kept(path: Path, chain_id: str) -> list[Path]:
+    """The files that were kept of this id and of no other. Raises: StateError."""
+    kept = re.compile(re.escape(_stem(path, chain_id)) + r"@[0-9]+")
+    return [one for one in _beside(path) if kept.fullmatch(one.name)]
+
+
 def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]) -> list[tuple[Watermark, Path]]:
     """Everything that was kept of an id, also where one of several was moved away since.
 
     `in_use`: the state files of this home's chains, of which none was kept. Raises: StateError
     where one cannot be read; UnreadableKeptError where it says nothing that can be understood.
     """
-    kept = re.compile(re.escape(_stem(path, chain_id)) + r"@[0-9]+")
     older = re.compile(re.escape(_older_stem(path, chain_id)) + r"(-[0-9]+)?\.json")
-    try:
-        beside = sorted(path.parent.iterdir())
-    except OSError as error:
-        cure = cure_of_file(error, "run this as the node's user")
-        raise StateError(f"{path.parent} cannot be read: {os_words(error)}", cure=cure) from error
-    found = [(_load(one, chain_id, parse), one) for one in beside if kept.fullmatch(one.name)]
-    for one in beside:
+    found = surely_kept_marks(path, chain_id, parse)
+    for one in _beside(path):
         if older.fullmatch(one.name) and one not in in_use:
             with contextlib.suppress(OfAnotherChainError):
                 found.append((_load(one, chain_id, parse), one))
     return found
+
+
+def surely_kept_marks(path: Path, chain_id: str, parse: Parse) -> list[tuple[Watermark, Path]]:
+    """What the files say that were kept of this id and of no other. Raises: as kept_marks()."""
+    return [(_load(one, chain_id, parse), one) for one in surely_kept(path, chain_id)]
+
+
+def _beside(path: Path) -> list[Path]:
+    try:
+        return sorted(path.parent.iterdir())
+    except OSError as error:
+        cure = cure_of_file(error, "run this as the node's user")
+        raise StateError(f"{path.parent} cannot be read: {os_words(error)}", cure=cure) from error
 
 
 def _load(kept: Path, chain_id: str, parse: Parse) -> Watermark:

@@ -6,7 +6,7 @@ has the table of which home is refused.
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.home_born import born_path, height_for_the_next_epoch, is_sealed, read_born
-from cometkms.store.kept import UnreadableKeptError, kept_marks
+from cometkms.store.kept import UnreadableKeptError, kept_marks, surely_kept_marks
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
 from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_marks
 
@@ -40,27 +40,37 @@ def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark
     return mark
 
 
-def mark_of_files(files: NodeFiles, chain: ChainFiles, core: Core, held: Collection[Row]) -> Watermark:
-    """What the files beside the store say of a chain: its state file, and of one that the store
-    does not know (`held`: the rows that it has), burnt, what a rename kept of it.
+def mark_of_files(files: NodeFiles, chain: ChainFiles, core: Core, held: Mapping[Row, Watermark]) -> Watermark:
+    """What the files beside the store say of a chain: its state file, and, burnt, what a rename
+    kept of it above what the store holds (`held`: the marks of the rows that it has).
 
     Raises: StateError with the cure; not where there is no state file.
     """
     mark = verified_state(files, chain, core) if os.path.lexists(chain.state_path) else Watermark()
-    if chain.row in held:
-        return mark
-    return max(mark, kept_mark(files, chain, core), key=lambda one: one.hrs)
+    return max(mark, kept_above(files, chain, core, held), key=lambda one: one.hrs)
 
 
-def kept_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
+def kept_above(files: NodeFiles, chain: ChainFiles, core: Core, held: Mapping[Row, Watermark]) -> Watermark:
+    """What a rename kept of a chain above what the store holds of it, burnt; 0 where that is
+    nothing. A store that holds less than a rename read in it is an older one.
+
+    Raises: StateError where one cannot be read.
+    """
+    kept = kept_mark(files, chain, core, surely=chain.row in held)
+    return kept if kept.hrs > held.get(chain.row, Watermark()).hrs else Watermark()
+
+
+def kept_mark(files: NodeFiles, chain: ChainFiles, core: Core, *, surely: bool = False) -> Watermark:
     """The highest place, burnt, in the state files that a rename kept of this chain; 0 where it
-    kept none. Raises: StateError where one cannot be read.
+    kept none. `surely`: without those that may be of another id. Raises: StateError where one
+    cannot be read.
     """
     if not os.path.lexists(chain.state_path.parent):
         return Watermark()
     in_use = [one.state_path for one in files.chains]
     try:
-        found = kept_marks(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, in_use)
+        path, chain_id, parse = chain.state_path, chain.row.chain_id, core.parse_sign_bytes
+        found = surely_kept_marks(path, chain_id, parse) if surely else kept_marks(path, chain_id, parse, in_use)
     except UnreadableKeptError as error:
         if not is_sealed(files):
             raise
@@ -145,20 +155,24 @@ def _is_kept(files: NodeFiles, chain: ChainFiles, left: str, held: Watermark, co
 
 
 def refuse_forgotten(files: NodeFiles, chain: ChainFiles, core: Core) -> None:
-    """One node alone whose store does not know a chain of which a rename kept how far this home had
-    come: the store was made anew since, and what was signed after the file was kept is not known.
+    """One node alone whose store knows less of a chain than a rename kept of how far this home had
+    come: the store was made anew since, or an old copy was put back, and what was signed after the
+    file was kept is not known.
 
     Raises: StateError.
     """
     held = dict(readable_marks(files.store_path))
-    if not files.alone or not held or chain.row in held:
+    if not files.alone or not held:
         return
-    kept = kept_mark(files, chain, core)
+    kept = kept_above(files, chain, core, held)
     if kept.hrs > HRS(0, 0, 0):
         chain_id = chain.row.chain_id
+        knows = f"does not know {chain_id}: it was made anew since"
+        if chain.row in held:
+            knows = f"holds {held[chain.row].hrs}: an old copy of it was put back"
         raise StateError(
-            f"a rename kept beside {chain.state_path} that this home signed for {chain_id} up to {kept.hrs}, and {files.store_path} does not know "
-            f"{chain_id}: it was made anew since, and what was promised there is not known, so it does not sign",
+            f"a rename kept beside {chain.state_path} that this home signed for {chain_id} up to {kept.hrs}, and {files.store_path} {knows}, "
+            "and what was promised there is not known, so it does not sign",
             cure=f"the {files.store_path.parent} of that time; where that is gone, {RECOVER_CURE}",
         )
 
@@ -256,8 +270,8 @@ def reconcile(held: Watermark, in_file: Watermark, warn: Callable[[str], None], 
 
 
 def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | None:
-    """The higher of store and state file, read only; None where neither knows the chain. One that
-    the store does not know is at what a rename kept of it, too.
+    """The highest of store, state file and what a rename kept, read only; None where none knows the
+    chain.
 
     Raises: StateError.
 
@@ -265,7 +279,7 @@ def known_mark(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark | N
     (raise_mark), which is strict.
     """
     held = held_mark(files.store_path, chain.row)
-    in_files = mark_of_files(files, chain, core, () if held is None else (chain.row,))
+    in_files = mark_of_files(files, chain, core, {} if held is None else {chain.row: held})
     if not os.path.lexists(chain.state_path) and in_files.hrs == HRS(0, 0, 0):
         return held
     return in_files if held is None else reconcile(held, in_files, lambda _: None, chain.row.chain_id)

@@ -25,8 +25,8 @@ there counts for the chains that are configured only.
 A state file that does not say of which chain it is, where the store knows its key only under an id
 that is not configured any more, is not known to be this chain's: refuse to start (both). One that
 says that nothing was signed is, where a rename kept beside it what the store knows of the other id.
-A chain of which a rename kept how far it came, and which the store does not know: the store was
-made anew since, and one node alone refuses to start.
+A chain of which a rename kept more than the store knows: the store was made anew since, or an old
+copy was put back, and one node alone refuses to start.
 
 Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
 a signature that verifies, else the place is burnt. One of several has signatures of the others in

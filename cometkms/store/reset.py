@@ -2,7 +2,8 @@
 
 The node must be stopped, and every other.
 
-    kept aside   promises.old-N, raft.old-N, and the state file beside itself
+    kept aside   promises.old-N, raft.old-N, and the state file, with those that a rename kept of the
+                 chain, beside themselves
     then         the row's mark and the state file: every place up to the head that the operator
                  gave is burnt
 
@@ -23,6 +24,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.home_born import note_begun, refuse_lost
+from cometkms.store.kept import surely_kept
 from cometkms.store.node_files import (
     JOURNAL_NAME,
     ChainFiles,
@@ -68,6 +70,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
                 )
             kept += [_copied(files.store_path), *_copied_if_there(chain.state_path)]
             kept += _moved(files.store_path.with_name(JOURNAL_NAME))
+            kept += [one for path in surely_kept(chain.state_path, chain.row.chain_id) for one in _moved(path)]
             if chain.row in store.rows:
                 store.reset_mark(store.rows.index(chain.row), mark)
             else:

@@ -263,6 +263,51 @@ def test_what_was_signed_after_a_rename_is_kept_again_though_the_state_file_does
     assert [mark.hrs.height for mark in kept_of(alone, "hub")] == [7, 41]
 
 
+def test_an_older_store_than_a_rename_read_does_not_start_under_the_id_that_was_left(alone: Path) -> None:
+    """The state file says 0 since, so it does not show that an old copy of data/ was put back."""
+    path = alone / "data" / "node0" / "promises"
+    older = path.read_bytes()
+    store = PromiseStore.open(path)
+    store.write_mark(0, signed_by(alone, 9, "hub"))
+    store.close()
+    assert invoke(alone, "rename", "--from", "hub", "--to", "hub-2", "--yes").exception is None
+    assert stands(alone).height == 9, "a node of the newest store goes on under the old id"
+    path.write_bytes(older)
+    state_file.save(alone / "priv" / "priv_validator_state.json", Watermark())
+    with pytest.raises(StateError, match=r"signed for hub up to 9/0/2, and .*promises holds 7/0/2: an old copy"):
+        stands(alone)
+    out = str(alone / "out")
+    gone_out = cmkms("export", "--home", str(alone), "--to", "filepv", out, "--yes")
+    assert gone_out.returncode == 5, gone_out
+    assert "an old copy of it was put back" in gone_out.stderr
+    assert cmkms("recover", "--home", str(alone), "--min-height", "50", "--yes-height", "50").returncode == 0
+    assert stands(alone).height == 50
+
+
+def test_a_member_takes_what_a_rename_kept_above_an_older_store_for_burnt(home: Path) -> None:
+    """The state file says that nothing was signed, and the store had come to 90 when it was read."""
+    assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
+    state = home / "priv" / "priv_validator_state.json"
+    state_file.save(state.with_name(f"{state.name}.testnet-1@1"), signed_by(home, 95))
+    opened = open_node(files_of(load_settings(home, Flags())), CORE)
+    assert opened.store.mark(opened.rows[0]) == Watermark(HRS(95, 0, 2))
+    opened.store.close()
+
+
+def test_a_reset_goes_below_what_a_rename_kept_and_moves_that_aside(alone: Path) -> None:
+    for old, new in (("hub", "hub-2"), ("hub-2", "hub")):
+        assert invoke(alone, "rename", "--from", old, "--to", new, "--yes").exception is None
+        under(alone, new)
+        stands(alone)
+    assert [mark.hrs.height for mark in kept_of(alone, "hub")] == [7]
+    done = invoke(alone, "reset", "hub", "--height", "3", "--yes-height", "3")
+    assert done.exception is None, done
+    kept = alone / "priv" / "priv_validator_state.json.hub@1.old-1"
+    assert f"kept     {kept}" in done.output
+    assert state_file.load(kept, "hub", CORE.parse_sign_bytes).hrs.height == 7
+    assert stands(alone).height == 3
+
+
 def kept_of(home: Path, chain_id: str) -> list[Watermark]:
     names = sorted((home / "priv").glob(f"priv_validator_state.json.{chain_id}@*"))
     return [state_file.load(name, chain_id, CORE.parse_sign_bytes) for name in names]
