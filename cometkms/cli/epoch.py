@@ -31,9 +31,10 @@ from cometkms.model import HRS
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.store import epoch as epochs
-from cometkms.store.home_born import read_epoch, read_following
+from cometkms.store.home_born import read_epoch, read_following, read_lost, refuse_unconfigured
 from cometkms.store.lock import is_locked, locked_home
 from cometkms.store.node_files import NodeFiles, has_store
+from cometkms.store.promise_store import readable_marks
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
 _ASK_AGAIN_S: Final = 0.2
@@ -227,6 +228,8 @@ def seal_here(
             yes,
             sealed=found["state"] == "sealed",
         )
+        if found["state"] != "sealed":
+            _refuse_unconfigured(str(found["node_id"]))
         prepare()
         return epochs.parse_seal(ask_node(node_id, {"op": "seal", "next": ",".join(following)})["seal"])
     settings = load_home(node_id=node_id)
@@ -247,6 +250,14 @@ def seal_here(
         _confirm(files.node_id, header.epoch, header.members, following, yes, sealed=is_sealed)
         prepare()
         return epochs.seal(files, choose.load(), following, others, strict=strict)
+
+
+def _refuse_unconfigured(node_id: str) -> None:
+    """What a node runs with is not known here, but that nothing of it is lost or another signer's:
+    it would not have started. Raises: StateError.
+    """
+    files = NodeFiles.at(chosen_home(), node_id, ())
+    refuse_unconfigured(files, (*dict(readable_marks(files.store_path)), *read_lost(files)))
 
 
 def _confirm(

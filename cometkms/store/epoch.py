@@ -47,8 +47,10 @@ from cometkms.store.home_born import (
     note_found,
     read_born,
     read_epoch,
+    read_lost,
     refuse_lost,
     refuse_lost_row,
+    refuse_unconfigured,
     write_born,
 )
 from cometkms.store.marks import kept_above, kept_mark, refuse_forgotten, refuse_lacking, verified_state
@@ -336,6 +338,7 @@ def seal(
         if header.state is not NodeState.SEALED:
             for chain in files.chains:
                 refuse_lost_row(files, chain, store.rows)
+            refuse_unconfigured(files, (*store.rows, *read_lost(files)))
         if sealed != header:
             store.write_header(sealed)
         with after_store(files.store_path, f"epoch {header.epoch} is sealed here, for {', '.join(following)}"):
@@ -431,6 +434,7 @@ def begin(
         if heights is None:
             refuse_lost_row(files, chain, told)
     known = tuple(dict.fromkeys(row for row, _ in shown))
+    refuse_unconfigured(files, known, told=heights is not None)
     if heights is not None:
         heights.check(row.chain_id for row in known)
     burnt = {row: burnt_up_to(heights.of(row.chain_id)) if heights is not None else Watermark() for row in known}

@@ -18,7 +18,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Ended
 from cometkms.store import state_file
 from cometkms.store.born import BORN_NAME, FIRST_EPOCH, Born, load_born, save_born, sorted_rows, united
-from cometkms.store.node_files import ChainFiles, NodeFiles
+from cometkms.store.node_files import ChainFiles, NodeFiles, refuse_row_gone_out
 from cometkms.store.promise_store import STORE_NAME, Header, readable_header, readable_marks
 
 
@@ -112,7 +112,8 @@ def born_places(files: NodeFiles) -> tuple[Path, ...]:
 
 def born_path(files: NodeFiles) -> Path:
     """The first born.json that is there, to name it. Raises: StateError."""
-    return next((one for one in born_places(files) if os.path.lexists(one)), files.born_paths[0])
+    places = born_places(files)
+    return next((one for one in places if os.path.lexists(one)), places[0])
 
 
 def _read_all(files: NodeFiles) -> Born:
@@ -211,6 +212,40 @@ def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] |
     raise StateError(
         f"{row.chain_id}: {born_path(files)} {what}. What this key has signed there since is not known, so it does not sign",
         cure=f"{back}{cure}",
+    )
+
+
+def read_lost(files: NodeFiles) -> tuple[Row, ...]:
+    """The rows whose promises no store of this home has any more. Raises: StateError."""
+    return _read_all(files).lost
+
+
+def refuse_unconfigured(files: NodeFiles, rows: Iterable[Row], *, told: bool = False) -> None:
+    """No seal vouches for, and no epoch begins at, what is left here of a chain that is not
+    configured and whose promises are lost, or whose key is another signer's: a member that
+    configures it there would sign again what was signed.
+
+    `rows`: of the store, or of it and of seals. `told`: the operator's word burns a height in each
+    of them. Raises: StateError.
+    """
+    configured, lost = {chain.row for chain in files.chains}, read_lost(files)
+    for row in sorted_rows(one for one in rows if one not in configured):
+        refuse_row_gone_out(files, row)
+        if row in lost and not told:
+            raise _lost_and_unconfigured(files, row)
+
+
+def _lost_and_unconfigured(files: NodeFiles, row: Row) -> StateError:
+    name = row.chain_id
+    cure = f"put this chain's table back into config.toml, read its head height from two nodes you trust, and `cmkms recover --min-height {name}=HEIGHT` "
+    cure += "with a height above it, beside one for each other chain; then the same command again"
+    if is_sealed(files):
+        cure = f"the same command with `--min-height {name}=HEIGHT`, a height above its head, read from two nodes you trust, and one for each other chain, "
+        cure += "the same on every member"
+    return StateError(
+        f"{name}: {born_path(files)} says that what this node promised there is lost, and it is not configured: the members of the next epoch would go on "
+        "at what is left of it, below what was signed",
+        cure=f"{cure}. Nothing was changed",
     )
 
 

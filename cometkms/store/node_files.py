@@ -21,7 +21,7 @@ from cometkms.durable import (
 from cometkms.errors import OTHER_USER_CURE, StateError, StoreFailure, cure_of_file, os_words
 from cometkms.model import Row
 from cometkms.store.born import BORN_NAME, load_born
-from cometkms.store.exported import check_export, refuse_exported
+from cometkms.store.exported import check_export, refuse_exported, went_out
 from cometkms.store.promise_store import FILE_BYTES, STORE_NAME, PromiseStore, held_alone
 
 JOURNAL_NAME = "raft"  # of the replicated log, beside the store
@@ -110,6 +110,20 @@ def refuse_gone_out(chains: Iterable[ChainFiles], store_path: Path) -> None:
     for chain in chains:
         check_beside([chain.state_path], store_path)
         refuse_exported(chain.state_path, chain.row.chain_id, store_path)
+
+
+def refuse_row_gone_out(files: NodeFiles, row: Row) -> None:
+    """refuse_gone_out() of a row that is not configured: whoever configures it in the next epoch
+    would sign again what the other signer has signed. Raises: StateError.
+    """
+    went = went_out(files.home / "priv" / STORE_NAME, row.chain_id, files.store_path)
+    if went is not None:
+        raise StateError(
+            f"{row.chain_id}: {went}: what it signed there since is not known here, and the members of the next epoch would sign it again",
+            cure=f"put this chain's table back into config.toml; when that signer is off for good, bring its watermark back, `cmkms import --from {went.kind} "
+            f"PATH --chain-id {row.chain_id}`, with the files on the machine where it ran, or with --min-height and a height above all that it signed; then "
+            "the same command again. Nothing was changed",
+        )
 
 
 def _check_way(path: Path, what: str) -> None:

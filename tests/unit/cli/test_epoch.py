@@ -5,7 +5,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Standing, doubt
 from cometkms.store import state_file
+from cometkms.store.born import Born, save_born
 from cometkms.store.epoch import Seal, parse_seal, seal_text, sealed_header
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import ChainFiles, NodeFiles
@@ -259,6 +260,44 @@ def test_a_running_node_is_asked_for_its_seal(home: Path) -> None:
         assert running.asked[-1] == {"op": "seal", "next": LISTED}
     finally:
         running.close()
+
+
+def lose_another(home: Path) -> Row:
+    """A chain that is not configured, at 6 in the store, is lost."""
+    row = Row(row_of(home).public_key, "zone")
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.add_row(row, Watermark(HRS(6, 0, 2)))
+    store.close()
+    save_born(home / "priv" / "born.json", Born(("node0",), 1, MEMBERS, begun=(row,), lost=(row,)))
+    return row
+
+
+def put_out_another(home: Path) -> Row:
+    row = lose_another(home)
+    save_born(home / "priv" / "born.json", Born(("node0",), 1, MEMBERS, begun=(row,)))
+    (home / "data" / "node0" / "exported.json").write_text(
+        '{"format": 1, "chains": {"zone": ["filepv", "/x", "6/0/2"]}}'
+    )
+    return row
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("known", [lose_another, put_out_another])
+def test_no_node_is_sealed_that_does_not_know_a_chain_that_is_not_configured(
+    home: Path, runs: bool, known: Callable[[Path], Row]
+) -> None:
+    known(home)
+    answer = {"ok": True, "node_id": "node0", "epoch": 1, "members": [{"id": "node0"}], "node_state": "complete"}
+    running = FakeNode(home, "node0", {**answer, "seal": seal_of(home, "node0")}) if runs else None
+    try:
+        said = refusal(invoke(home, "seal", "--next", LISTED, "--yes"), StateError)
+        assert running is None or all(one["op"] != "seal" for one in running.asked)
+    finally:
+        if running is not None:
+            running.close()
+    assert said.startswith("zone: ")
+    assert "put this chain's table back into config.toml" in said
+    assert of_here(home) == state_of(home)
 
 
 def test_a_node_that_was_just_started_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights
 from cometkms.rules.epoch import Standing
+from cometkms.store.born import Born, save_born
 from cometkms.store.epoch import Seal, parse_seal, seal_text
 from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.node_store import open_node
@@ -487,6 +488,33 @@ def test_one_node_alone_names_itself_and_goes_on_or_is_replaced_by_name(alone: P
     assert told(alone, "replace", "node0", "node3=127.0.0.1:9433")[-1].startswith(
         "then     node0 stays stopped for good"
     )
+
+
+ADD = ("add", "node0=127.0.0.1:9430", "node1=127.0.0.1:9431")
+
+
+@pytest.mark.parametrize("out", [False, True], ids=["lost", "out"])
+@pytest.mark.parametrize("change", [ADD, REPLACE], ids=["one node alone adds", "of several one is replaced"])
+def test_a_chain_that_is_not_configured_and_not_known_ends_no_epoch(
+    request: pytest.FixtureRequest, change: tuple[str, ...], out: bool
+) -> None:
+    home = request.getfixturevalue("alone") if change is ADD else request.getfixturevalue("homes")["node0"]
+    zone = Row(row_of(home).public_key, "zone")
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.add_row(zone, Watermark(HRS(6, 0, 2)))
+    store.close()
+    of = ("node0",) if change is ADD else OLD
+    save_born(home / "priv" / "born.json", Born(("node0",), 1, of, begun=(zone,), lost=() if out else (zone,)))
+    if out:
+        note = {"format": 1, "chains": {"zone": ["filepv", "/x", "6/0/2"]}}
+        (home / "priv" / "exported.json").write_text(json.dumps(note))
+    said = refusal(invoke(home, *change), StateError)
+    assert said.startswith("zone: ")
+    assert ("went out, to filepv" if out else "promised there is lost, and it is not configured") in said
+    assert header_of(home).state is NodeState.COMPLETE
+    (home / "priv" / "exported.json").unlink(missing_ok=True)
+    save_born(home / "priv" / "born.json", Born(("node0",), 1, of, begun=(zone,)))
+    assert told(home, *change)[0].startswith("sealed   node0 in epoch 1")
 
 
 def test_a_list_that_forgot_a_node_does_not_remove_it(homes: dict[str, Path]) -> None:

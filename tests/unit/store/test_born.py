@@ -324,6 +324,70 @@ def test_no_epoch_begins_at_the_state_file_of_such_a_chain(tmp_path: Path) -> No
     assert dict(begun.marks)[ZONE] == burnt_up_to(40)
 
 
+@pytest.fixture(params=[False, True], ids=["in no store", "carried at a lower place"])
+def left_out(request: pytest.FixtureRequest, tmp_path: Path) -> NodeFiles:
+    """One node alone that lost its second chain, which is not configured."""
+    files = make_lost(tmp_path, ())
+    if request.param:
+        store = PromiseStore.open(files.store_path)
+        store.add_row(ZONE, burnt(6))
+        store.close()
+    return replace(files, chains=files.chains[:1])
+
+
+def test_no_seal_vouches_for_a_lost_chain_that_is_not_configured(left_out: NodeFiles) -> None:
+    before = survey(left_out.store_path)
+    with pytest.raises(StateError, match=r"^zone: .* is lost, and it is not configured.*recover --min-height zone="):
+        epochs.seal(left_out, CORE, THREE)
+    assert survey(left_out.store_path) == before
+    both = home_of(left_out.home, HUB, ZONE)
+    recover(both, Heights(300), CORE)
+    seal = epochs.seal(both, CORE, THREE)
+    assert dict(seal.marks)[ZONE] == burnt_up_to(300)
+    begun = epochs.begin(home_of(left_out.home, HUB, members=THREE), [seal], CORE)
+    assert dict(begun.marks)[ZONE] == burnt_up_to(300), "it is known, so it need not be configured"
+
+
+def test_no_epoch_begins_at_what_is_left_of_a_lost_chain_that_is_not_configured(tmp_path: Path) -> None:
+    """An older version sealed it."""
+    files = make_lost(tmp_path, ())
+    marks = ((HUB, burnt(100)), (ZONE, burnt(6)))
+    seal = epochs.Seal("node0", 1, ("node0",), THREE, Standing.CONFIRMED, marks)
+    store = PromiseStore.open(files.store_path)
+    store.write_header(replace(store.header, state=NodeState.SEALED))
+    store.close()
+    new = home_of(tmp_path, HUB, members=THREE)
+    with pytest.raises(StateError, match=r"^zone: .*not configured.*with `--min-height zone=HEIGHT`"):
+        epochs.begin(new, [seal], CORE)
+    begun = epochs.begin(new, [seal], CORE, heights=Heights(each={"hub": 101, "zone": 50}))
+    assert dict(begun.marks)[ZONE] == burnt_up_to(50)
+    assert opens(home_of(tmp_path, HUB, ZONE, members=THREE))[ZONE] == burnt_up_to(50).hrs
+
+
+@pytest.mark.parametrize("folder", ["priv", "priv/other", "data/node0"])
+def test_no_epoch_ends_or_begins_with_a_chain_whose_key_is_out_and_that_is_not_configured(
+    tmp_path: Path, folder: str
+) -> None:
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+    hub = replace(both, chains=both.chains[:1])
+    early = epochs.Seal("node0", 1, ("node0",), THREE, Standing.CONFIRMED, ((HUB, burnt(7)), (ZONE, burnt(7))))
+    note = tmp_path / folder / "exported.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(json.dumps({"format": 1, "chains": {"zone": ["filepv", "/x/state.json", "7/0/2"]}}))
+    new = home_of(tmp_path, HUB, members=THREE)
+    before = survey(both.store_path)
+    for asked in (lambda: epochs.seal(hub, CORE, THREE), lambda: epochs.begin(new, [early], CORE)):
+        with pytest.raises(
+            StateError, match=r"^zone: .*went out, to filepv.*import --from filepv PATH --chain-id zone"
+        ):
+            asked()
+    assert survey(both.store_path) == before
+    import_mark(both, both.chains[1], burnt(9), CORE)
+    assert not note.exists()
+    assert dict(epochs.begin(new, [epochs.seal(hub, CORE, THREE)], CORE).marks)[ZONE] == burnt(9)
+
+
 def test_a_new_machine_begins_with_the_chain_that_only_it_has(tmp_path: Path) -> None:
     """One node grows to three, with a chain that is new to the new machines."""
     old = home_of(tmp_path / "old", HUB)
@@ -383,7 +447,12 @@ def sealed_home(
     store = PromiseStore.open(files.store_path)
     store.write_header(replace(store.header, unclaimed=False))
     store.close()
+    known = load_born(files.born_paths[0])
+    for path in files.born_paths:  # an older version sealed it although it is lost
+        save_born(path, replace(known, lost=()))
     own = epochs.seal(replace(files, chains=files.chains[:1]), CORE, THREE)
+    for path in files.born_paths:
+        save_born(path, replace(load_born(path), lost=known.lost))
     others = [epochs.Seal(name, 1, THREE, THREE, Standing.CONFIRMED, ((HUB, burnt(7)),)) for name in THREE[1:]]
     return files, [own, *others]
 
