@@ -39,6 +39,7 @@ from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import bring_up, known_mark, reconcile, refuse_lacking, verified_state
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.promise_store import PromiseStore
 from cometkms.store.reset import reset_mark
 
@@ -173,6 +174,7 @@ def reset(
             "its mark would come back from there, or it could sign below it",
             "stop every member, give this command on each",
         )
+        refuse_other_home(files)
         stands = known_mark(files, target, core) or Watermark()
         for line in _reset_warning(settings, chain_id, stands, height, rpc):
             say(line, err=as_json)
@@ -398,6 +400,7 @@ def _marks(
     public_key = load_public_key(chain.key_file)
     files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
     target = ChainFiles(Row(public_key, old), chain.state_file)
+    refuse_other_home(files)
     in_file = verified_state(files, target, core)
     path = files.store_path
     if not has_store(path):

@@ -21,7 +21,7 @@ from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
 from cometkms.store.own_home import in_one_home, own_mark
-from cometkms.store.owner import refuse_over
+from cometkms.store.owner import refuse_other_home, refuse_over
 from cometkms.store.promise_store import readable_header
 from cometkms.store.raise_mark import import_mark
 
@@ -165,6 +165,7 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     files = _files_of_one(settings, chain)
+    refuse_other_home(files)
     header = readable_header(files.store_path)
     if header is not None:
         refuse_over(header, files)

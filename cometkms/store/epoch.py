@@ -63,7 +63,7 @@ from cometkms.store.node_files import (
     has_store,
     refuse_gone_out,
 )
-from cometkms.store.owner import refuse_not_current
+from cometkms.store.owner import refuse_not_current, refuse_other_home
 from cometkms.store.promise_store import (
     FILE_BYTES,
     Header,
@@ -569,6 +569,7 @@ def promised(
     Raises: StateError with the cure; BusyError; StoreFailure.
     """
     check_beside([chain.state_path], files.store_path)
+    refuse_other_home(files)
     is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None)
     known = [verified_state(files, chain, core)] if is_told else []
     known += _kept_alone(files, chain, core)

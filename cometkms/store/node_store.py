@@ -11,7 +11,7 @@ docs/ARCHITECTURE.md, and the rules 2, 7, 8, 9 and 10 behind it:
 | corrupt        | nobody                     | refuse to start                                    | kept aside; empty                 |
 | missing        | nobody                     | birth: at the state files' marks, complete at once | empty: birth with the others      |
 | missing        | this node                  | refuse to start, `cmkms recover`                   | recovering                        |
-| missing        | another id, data here      | the id changed: refuse to start (both)                                                 |
+| missing        | another id, or data/ does  | the id changed: refuse to start (both)                                                 |
 | missing        | another id, no data here   | refuse to start                                    | priv/ was copied: recovering      |
 | older epoch    | this node, a later epoch   | refuse to start                                    | kept aside; recovering            |
 | without a row  | that row as begun here     | refuse to start (both); one that is empty or recovering reads the others first         |
@@ -42,7 +42,6 @@ from dataclasses import dataclass, field
 
 from cometkms.core.interface import Core
 from cometkms.durable import Disk
-from cometkms.errors import StateError
 from cometkms.limits import BIRTH_NONCE_BYTES
 from cometkms.model import Incarnation, Watermark
 from cometkms.rules.birth import NodeState
@@ -53,7 +52,6 @@ from cometkms.store.born import FIRST_EPOCH
 from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import (
     born_path,
-    has_data_of,
     knows_its_own,
     read_born,
     read_ended,
@@ -80,6 +78,7 @@ from cometkms.store.owner import (
     left_of,
     over_error,
     over_words,
+    refuse_other_home,
 )
 from cometkms.store.promise_store import CorruptStoreError, Header, PromiseStore, readable_marks
 
@@ -181,18 +180,12 @@ def _open_or_bear(
             raise lost_error(files, "", "the store", RECOVER_CURE)
         store = _make(files, from_files, NodeState.RECOVERING, epoch, Left(), disk)
         return store, ("what this node promised is lost: it reads it from all the others before it promises again",)
-    if born and not files.alone and not any(has_data_of(files, one) for one in born):
+    refuse_other_home(files)
+    if born:
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), Left(), disk)
         return store, (
             f"{born_path(files)} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
             "promises",
-        )
-    if born:
-        names = ", ".join(repr(one) for one in born)
-        raise StateError(
-            f"this home belongs to node {names} and the id is now {files.node_id!r}",
-            cure=f"start with --id {born[0]} (the id defaults to the "
-            "host's name); a second node needs a home of its own",
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY
     return _make(files, from_files, state, FIRST_EPOCH, Left(), disk), ()

@@ -3,6 +3,7 @@ wrong one.
 """
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 
 from cometkms.errors import StateError
@@ -13,7 +14,15 @@ from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.store.born import FIRST_EPOCH
 from cometkms.store.home_born import born_left, born_path, read_born, read_born_members, read_epoch, read_following
 from cometkms.store.node_files import NodeFiles
-from cometkms.store.promise_store import Header, PromiseStore, corrupt, readable_header, readable_known, readable_marks
+from cometkms.store.promise_store import (
+    STORE_NAME,
+    Header,
+    PromiseStore,
+    corrupt,
+    readable_header,
+    readable_known,
+    readable_marks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,25 @@ def refuse_not_current(header: Header, files: NodeFiles) -> None:
     refuse_anothers(header, files)
     if header.epoch == read_epoch(files):
         _refuse_members(files, tuple(read_born_members(files)))
+
+
+def refuse_other_home(files: NodeFiles) -> None:
+    """A home that has run under another id says nothing of this one: neither its state files nor a
+    missing store. Where priv/ alone was copied to another member, born.json tells of nobody here.
+
+    Raises: StateError.
+    """
+    if os.path.lexists(files.store_path):
+        return
+    born = read_born(files)
+    here = [path.parent.name for path in sorted(files.store_path.parent.parent.glob(f"*/{STORE_NAME}"))]
+    if files.node_id in born or not (born or here) or not (here or files.alone):
+        return
+    names = list(dict.fromkeys((*here, *born)))
+    raise StateError(
+        f"this home belongs to node {', '.join(map(repr, names))} and the id is now {files.node_id!r}",
+        cure=f"start with --id {names[0]} (the id defaults to the host's name); a second node needs a home of its own",
+    )
 
 
 def check_owner(store: PromiseStore, files: NodeFiles) -> None:

@@ -16,7 +16,7 @@ from cometkms.store.exported import forget_export
 from cometkms.store.home_born import note_begun, refuse_lost
 from cometkms.store.marks import known_mark, mark_of_files, reconcile, refuse_lacking, verified_state
 from cometkms.store.node_files import ChainFiles, NodeFiles, after_store, check_beside, check_state_files, has_store
-from cometkms.store.owner import check_header, check_owner
+from cometkms.store.owner import check_header, check_owner, refuse_other_home
 from cometkms.store.promise_store import PromiseStore, readable_marks
 
 
@@ -28,6 +28,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     Returns: the mark that stands from now on. Raises: StateError, BusyError, StoreFailure.
     """
     check_beside([chain.state_path], files.store_path)
+    refuse_other_home(files)
     refuse_lost(files, chain)
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
@@ -77,6 +78,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
     """
     if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
         mark = Watermark(mark.hrs)
+    refuse_other_home(files)
     known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
     refuse_lost(files, chain)
     check_state_files([chain])

@@ -34,7 +34,7 @@ from cometkms.store.node_files import (
     has_store,
     refuse_gone_out,
 )
-from cometkms.store.owner import refuse_not_current
+from cometkms.store.owner import refuse_not_current, refuse_other_home
 from cometkms.store.promise_store import PromiseStore
 
 
@@ -53,6 +53,7 @@ def reset_mark(files: NodeFiles, chain: ChainFiles, height: int) -> Reset:
     chain's key went out; BusyError; StoreFailure.
     """
     mark = burnt_up_to(height)
+    refuse_other_home(files)
     check_state_files([chain])
     refuse_gone_out([chain], files.store_path)
     refuse_lost(files, chain)

@@ -16,7 +16,7 @@ from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import has_data_of, read_born, read_born_members, refuse_lost
 from cometkms.store.marks import read_state, refuse_forgotten, refuse_lacking, refuse_unrenamed
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
-from cometkms.store.owner import sealed_error
+from cometkms.store.owner import refuse_other_home, sealed_error
 from cometkms.store.promise_store import Header, Survey, check_opens, corrupt, survey
 
 AREA: Final = "state"
@@ -214,12 +214,10 @@ def _judge_no_store(facts: StateFacts) -> Finding:
             f"priv/ came from node {facts.born[0]!r}: if {facts.node_id!r} promised anything before, it is lost",
             "start the node: it reads it from all the others",
         )
-    if facts.born:
-        return fail(
-            AREA,
-            f"this home belongs to node {facts.born[0]!r}, and the id is now {facts.node_id!r}",
-            f"start with --id {facts.born[0]}",
-        )
+    try:
+        refuse_other_home(facts.files)
+    except StateError as error:
+        return fail(AREA, error.what, error.cure)
     return note(AREA, "this node has never started here: it begins at its state files")
 
 

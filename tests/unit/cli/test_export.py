@@ -722,6 +722,53 @@ def files_and_marks(home: Path) -> tuple[dict[str, bytes], list[tuple[Row, Water
     return found, readable_marks(home / "data" / "node0" / "promises")
 
 
+AS_ANOTHER = {
+    "export": ("--to", "filepv", "out", "--yes"),
+    "export above a height": ("--to", "filepv", "out", "--min-height", "30", "--yes-height", "30", "--yes"),
+    "state export": ("--out", "out"),
+    "state import": ("given.json",),
+    "import": ("--from", "filepv", "given", "--yes"),
+    "chain reset": (CHAIN, "--height", "3", "--yes-height", "3"),
+    "chain rename": ("--from", CHAIN, "--to", "chain-b", "--yes"),
+}
+
+
+@pytest.mark.parametrize("left", ["both", "data", "priv"])
+@pytest.mark.parametrize("command", AS_ANOTHER)
+def test_under_another_node_s_id_a_home_says_nothing_and_takes_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, left: str
+) -> None:
+    """Its state file is behind its store, which is not looked for under that id."""
+    monkeypatch.chdir(tmp_path)
+    given = '{"height":"70","round":0,"step":2}'
+    (tmp_path / "given").mkdir()
+    for path in (tmp_path / "given.json", tmp_path / "given" / "priv_validator_state.json"):
+        path.write_text(given)
+    shutil.copy(home / "priv" / "priv_validator_key.json", tmp_path / "given")
+    if left == "data":
+        (home / "priv" / "born.json").unlink()
+    if left == "priv":
+        shutil.rmtree(home / "data")
+    before = tree(tmp_path)
+    verb = command.removesuffix(" above a height").split()
+    done = cmkms(*verb, "--home", str(home), "--id", "typo", *AS_ANOTHER[command])
+    assert (done.returncode, tree(tmp_path)) == (5, before)
+    told = "this home belongs to node 'node0' and the id is now 'typo'; cure: start with --id node0"
+    assert told in done.stderr
+    assert told in separately("start", "--home", str(home), "--id", "typo").stderr
+
+
+def test_a_member_whose_settings_were_made_anew_gives_no_mark_away(tmp_path: Path) -> None:
+    """`init` names the id that was its default, and no other node."""
+    home = make_home(tmp_path / "node2", Watermark(HRS(8, 0, 2)), ("node0", "node1", "node2"), "node2")
+    (home / "config.toml").unlink()
+    assert cmkms("init", "--home", str(home), "--id", "node0", "--chain-id", CHAIN).returncode == 0
+    refused = run(home, "filepv", tmp_path / "out", "--yes")
+    assert refused.returncode == 5
+    assert "this home belongs to node 'node2' and the id is now 'node0'" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("members", [("node0",), ("node0", "node1", "node2")])
 def test_a_members_watermark_is_said_to_be_its_own(tmp_path: Path, members: tuple[str, ...]) -> None:
     """It may have been away while the others signed: a majority of seals shows what they did."""
