@@ -28,10 +28,10 @@ from cometkms.keytypes import ED25519, SECP256K1, type_of
 from cometkms.model import HRS, Watermark
 from cometkms.operator.moving import filepv, tmkms
 from cometkms.operator.moving.old_signer import is_missing
-from cometkms.rules.burnt import Heights
+from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
-from cometkms.store.exported import note_export
+from cometkms.store.exported import note_export, refuse_second_export, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import NodeFiles
 
@@ -91,7 +91,8 @@ def command(
     cluster promised is known to a majority of it: it is sealed first (`cmkms epoch
     seal`), and can sign no more. Where its seals cannot show everything, --min-height
     is demanded. DIR is the other signer's home, or any directory; a key there is never
-    overwritten and a state there never lowered.
+    overwritten and a state there never lowered. A key that is out already goes out again
+    only with --min-height.
 
     \b
     Examples:
@@ -109,6 +110,9 @@ def command(
         mark = _promised(settings, chain, seal_files, min_height)
         there = _mark_there(kind, target, chain)
         _refuse_other_key(kind, target, chain)
+        place = max(mark.hrs, there.hrs if there is not None else mark.hrs)
+        typed = burnt_up_to(min_height.of(chain.id)).hrs if min_height is not None else None
+        _refuse_out(kind, settings, chain, target, there, place, typed)
         off = (*_OFF, _OFF_CLUSTER) if len(settings.peers) > 1 else _OFF
         plan = _document(kind, settings, chain, target, mark, there, off)
         if as_json and not yes:
@@ -121,7 +125,6 @@ def command(
                 say("Nothing was changed. The same command with --yes writes it.")
             return
         source = to_open([chain.key_file], settings, given(passphrase_file, passphrase_fd, passphrase_credential))
-        place = max(mark.hrs, there.hrs if there is not None else mark.hrs)
         written = mark if place == mark.hrs else None
         _write(kind, settings, chain, target, written, place, source)
     if as_json:
@@ -185,6 +188,29 @@ def _mark_there(kind: str, target: _Target, chain: Chain) -> Watermark | None:
     if kind == "tmkms":
         return tmkms.load_mark(target.state_path)
     return state_file.load(target.state_path, chain.id, choose.load().parse_sign_bytes)
+
+
+def _refuse_out(
+    kind: str,
+    settings: Settings,
+    chain: Chain,
+    target: _Target,
+    there: Watermark | None,
+    place: HRS,
+    typed: HRS | None,
+) -> None:
+    """An export that was cut short may be repeated, and one whose files are there as they went out:
+    nothing leaves then that has not left.
+
+    Raises: StateError where the key is another signer's already.
+    """
+    went = went_out(chain.state_file, chain.id, NodeFiles.at(settings.home, settings.id, ()).store_path)
+    is_again = went is not None and (went.kind, went.target) == (kind, str(target.state_path))
+    if went is not None and went.place is not None and is_again and typed is None:
+        is_there = there is not None and there.hrs >= went.place
+        if is_there if os.path.lexists(target.key_path) else went.begun:
+            typed = place
+    refuse_second_export(went, typed)
 
 
 def _refuse_other_key(kind: str, target: _Target, chain: Chain) -> None:
@@ -285,6 +311,7 @@ def _write(
                 write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
             if not key_is_there:
                 _write_key(target, material)
+            note.finish()
         except BaseException:
             # no key left: this home may go on as before
             if key_is_there or not os.path.lexists(target.key_path):

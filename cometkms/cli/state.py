@@ -15,7 +15,7 @@ from cometkms.errors import StateError, os_words
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
 from cometkms.store import state_file
-from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
+from cometkms.store.exported import refuse_own_file, refuse_second_export, refuse_unshown, went_out
 from cometkms.store.home_born import refuse_lost
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
@@ -166,6 +166,7 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     chain = one_chain(settings, chain_id)
     files = _files_of_one(settings, chain)
     refuse_other_home(files)
+    refuse_second_export(went_out(chain.state_file, chain.id, files.store_path))
     header = readable_header(files.store_path)
     if header is not None:
         refuse_over(header, files)

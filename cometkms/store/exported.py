@@ -28,6 +28,7 @@ from cometkms.model import HRS
 EXPORTED_NAME: Final = "exported.json"
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 1 << 16
+_BEGUN: Final = "begun"
 _PLACE: Final = re.compile(r"([0-9]{1,19})/([0-9]{1,10})/([0-3])")
 _TYPED: Final = "read the chain's head height from two nodes you trust, after that, and import with --min-height and a height above it"
 
@@ -35,13 +36,14 @@ _TYPED: Final = "read the chain's head height from two nodes you trust, after th
 @dataclass(frozen=True, slots=True)
 class WentOut:
     """What a note says of a chain: where it stands, whose files went out and which, and the place
-    that they were at; None in a note that does not say.
+    that they were at; None in a note that does not say. `begun`: the key may not have left yet.
     """
 
     path: Path
     kind: str
     target: str
     place: HRS | None
+    begun: bool = False
 
     def __str__(self) -> str:
         place = f" at {self.place}" if self.place is not None else ""
@@ -56,6 +58,12 @@ class Note:
 
     chain_id: str
     earlier: Mapping[Path, list[str] | None]
+    words: tuple[str, ...]
+
+    def finish(self) -> None:
+        """The key has left. Raises: StateError, StoreFailure, OSError."""
+        for path in self.earlier:
+            _put(path, self.chain_id, list(self.words))
 
     def take_back(self) -> None:
         """The export failed before a key left: what was so before is so now.
@@ -67,7 +75,7 @@ class Note:
 
 
 def note_export(state_path: Path, chain_id: str, kind: str, target: Path, place: HRS, store_path: Path) -> Note:
-    """Durable on return.
+    """Durable on return: an export is begun, until the note is finished.
 
     `kind`: whose files they are; `target`: that signer's state file; `place`: what it stands at.
     Raises: StateError, StoreFailure.
@@ -83,10 +91,11 @@ def note_export(state_path: Path, chain_id: str, kind: str, target: Path, place:
             cure=cure_of_file(error, "give the home and what is in it to the node's user"),
         ) from error
     paths = [folder / EXPORTED_NAME for folder in (state_path.parent, store_path.parent)]
-    note = Note(chain_id, {path: _read(path).get(chain_id) for path in paths})
+    words = (kind, str(target), "/".join(str(int(one)) for one in place))
+    note = Note(chain_id, {path: _read(path).get(chain_id) for path in paths}, words)
     try:
         for path in paths:
-            _put(path, chain_id, [kind, str(target), "/".join(str(int(one)) for one in place)])
+            _put(path, chain_id, [*words, _BEGUN])
     except BaseException:
         with contextlib.suppress(StateError, OSError):
             note.take_back()
@@ -175,11 +184,11 @@ def went_out(state_path: Path, chain_id: str, store_path: Path | None = None) ->
     Raises: StateError.
     """
     found = [
-        WentOut(path, words[0], words[1], _place_of(words))
+        WentOut(path, words[0], words[1], _place_of(words), begun=len(words) > 3)
         for path in _places(state_path, store_path)
         if (words := _read(path).get(chain_id)) is not None
     ]
-    return max(found, key=lambda one: (one.place is None, one.place or HRS(0, 0, 0)), default=None)
+    return max(found, key=lambda one: (one.place is None, one.place or HRS(0, 0, 0), not one.begun), default=None)
 
 
 def refuse_exported(state_path: Path, chain_id: str, store_path: Path | None = None) -> None:
@@ -192,6 +201,23 @@ def refuse_exported(state_path: Path, chain_id: str, store_path: Path | None = N
         cure=f"when that signer is off for good, bring its watermark back, `cmkms import --from {went.kind} PATH`, with the files on the machine where it "
         f"ran; or {_TYPED}",
     )
+
+
+def refuse_second_export(went: WentOut | None, place: HRS | None = None) -> None:
+    """A key that is out goes out once more only above what the operator says that the other signer
+    has signed: at `place`; None: there is no such word. Raises: StateError.
+    """
+    if went is None:
+        return
+    again = "read the chain's head height from two nodes you trust, after that, and `cmkms export --min-height` with a height above it"
+    if place is None:
+        raise StateError(
+            f"{went}: what it signed there since is not known here, so no mark of it goes out",
+            cure=f"when that signer is off for good, bring its watermark back, `cmkms import --from {went.kind} PATH`, with the files on the machine where it "
+            f"ran, then the same again; or {again}",
+        )
+    if went.place is not None and place < went.place:
+        raise StateError(f"{went}, and {place} is below that", cure=f"with that signer off for good, {again}")
 
 
 def refuse_unshown(went: WentOut, brought: HRS, *, typed: bool, unused: bool) -> None:
@@ -230,7 +256,9 @@ def refuse_own_file(file: Path, state_path: Path, chain_id: str, store_path: Pat
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """Read by chain id the other signer's kind and state file, and the place. Raises: StateError."""
+    """Read by chain id the other signer's kind and state file, the place, and whether that export
+    was only begun. Raises: StateError.
+    """
     try:
         document = json.loads(read_file(path, _MAX_BYTES))
         check_format(path, document, _FORMAT)
@@ -238,8 +266,9 @@ def _read(path: Path) -> dict[str, list[str]]:
         for words in chains.values():
             if (
                 not isinstance(words, list)
-                or len(words) not in (2, 3)
+                or len(words) not in (2, 3, 4)
                 or not all(isinstance(one, str) for one in words)
+                or words[3:] not in ([], [_BEGUN])
             ):
                 raise TypeError
             _place_of(words)

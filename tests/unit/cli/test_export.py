@@ -98,9 +98,39 @@ def test_filepvs_files_at_the_place_promised_not_only_signed(home: Path, tmp_pat
     key = out / "priv_validator_key.json"
     assert key.read_bytes() == (home / "priv" / "priv_validator_key.json").read_bytes()
     assert {path.stat().st_mode & 0o777 for path in (key, state)} == {0o600}
-    before = tree(out)
-    assert run(home, "filepv", out, "--yes").returncode == 0
-    assert tree(out) == before
+    before = tree(tmp_path)
+    assert run(home, "filepv", out, "--yes").returncode == 0, "the same files are there"
+    assert tree(tmp_path) == before
+
+
+def test_a_key_that_is_out_goes_out_once_more_only_above_what_was_signed_there(home: Path, tmp_path: Path) -> None:
+    """The other signer went on: two files at the old place are two signatures of the next one."""
+    assert run(home, "filepv", tmp_path / "first", "--yes").returncode == 0
+    before, second = tree(tmp_path), tmp_path / "second"
+    state = ["state", "export", "--home", str(home), "--out", str(tmp_path / "s.json")]
+    key = tmp_path / "first" / "priv_validator_key.json"
+    key.rename(key.with_name("carried"))
+    gone = run(home, "filepv", tmp_path / "first", "--yes")
+    assert (gone.returncode, "this key went out" in gone.stderr) == (5, True)
+    key.with_name("carried").rename(key)
+    low = ("--min-height", "19", "--yes-height", "19", "--yes")
+    for done in (run(home, "filepv", second), run(home, "tmkms", second, "--yes"), cmkms(*state)):
+        assert (done.returncode, tree(tmp_path)) == (5, before), done.stderr
+        assert f"this key went out, to filepv ({tmp_path}/first/priv_validator_state.json) at 20/0/2" in done.stderr
+        assert "`cmkms import --from filepv PATH`" in done.stderr
+        assert "`cmkms export --min-height`" in done.stderr
+    done = run(home, "filepv", second, *low)
+    assert (done.returncode, tree(tmp_path)) == (5, before)
+    assert "is below that; cure: with that signer off for good" in done.stderr
+    done = run(home, "filepv", second, "--min-height", "25", "--yes-height", "25", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((second / "priv_validator_state.json").read_text())["height"] == "25"
+    assert went_out(home / "priv" / "priv_validator_state.json", CHAIN).place.height == 25  # type: ignore[union-attr]
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text('{"height":"26","round":0,"step":3}')
+    assert cmkms("state", "import", "--home", str(home), str(theirs)).returncode == 0
+    assert cmkms(*state).returncode == 0
+    assert json.loads((tmp_path / "s.json").read_text())["height"] == "26"
 
 
 def test_a_cometbft_home_is_filled_where_its_node_looks(home: Path, tmp_path: Path) -> None:
@@ -123,6 +153,7 @@ def test_tmkmss_files_where_its_toml_says_or_where_its_init_would(home: Path, tm
         f'[[chain]]\nid = "{CHAIN}"\nstate_file = "{other}/s.json"\n'
         f'[[providers.softsign]]\nchain_ids = ["{CHAIN}"]\nkey_format = "json"\npath = "{other}/k.json"\n'
     )
+    forget_export(home / "priv" / "priv_validator_state.json", CHAIN, home / "data" / "node0" / "promises")
     assert run(home, "tmkms", other, "--yes").returncode == 0
     assert (other / "k.json").read_bytes() == (home / "priv" / "priv_validator_key.json").read_bytes()
     assert tmkms.load_mark(other / "s.json").hrs == HRS(20, 0, 2)
@@ -498,7 +529,7 @@ def test_the_homes_own_state_file_brings_nothing_back(home: Path, tmp_path: Path
     """By whatever name: what the other signer has signed since is not in it."""
     assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
     own, link = home / "priv" / "priv_validator_state.json", tmp_path / "link.json"
-    assert cmkms("state", "export", "--home", str(home), "--out", str(own)).returncode == 0, "up to where it stands"
+    own.write_text('{"height":"20","round":0,"step":2}')
     link.symlink_to(own)
     before, key = tree(home), str(home / "priv" / "priv_validator_key.json")
     other = ["import", "--from", "filepv", "--yes", "--key-file", key, "--state-file"]
@@ -577,6 +608,9 @@ def test_a_state_there_is_never_lowered_and_another_key_never_overwritten(home: 
     done = run(home, "filepv", out, "--yes")
     assert done.returncode == 0, done.stderr
     assert "it stands higher" in done.stdout
+    state.write_text('{"height":"20","round":0,"step":2}')
+    assert "at 30/0/1: what it signed there since" in run(home, "filepv", out, "--yes").stderr
+    state.write_text('{"height":"30","round":0,"step":1}')
     assert json.loads(state.read_text())["height"] == "30"
     (out / "priv_validator_key.json").unlink()
     write_key(out / "priv_validator_key.json", b"\1" * 32)
