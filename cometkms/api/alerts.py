@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer, cure_of_validator
+from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_lost, cure_of_peer, cure_of_validator
 from cometkms.api.histograms import Counted, read, since, together
 from cometkms.api.status import ChainStatus, Status
 from cometkms.board.sections import (
@@ -409,7 +409,7 @@ def _leadership(status: Status) -> Iterator[Held]:
             "quorum_minimum",
             "",
             f"{len(there)} of {len(members)} nodes {are} there{of_them}, {quorum} are needed: {loss} ({', '.join(map(_lacks, missing))})",
-            _cure_of_lack(missing),
+            cure_of_lost(members) or _cure_of_lack(missing),
         )
 
 
@@ -439,7 +439,7 @@ def _cure_of_absence(members: Sequence[Mapping[str, object]], me: str) -> str:
     """Return the cure of the first member that is away for a reason with a cure of its own, and
     what to do then: a majority is not enough for a first start."""
     born = any(one.get("self") and one.get("state") in (MemberState.EMPTY, MemberState.BORN) for one in members)
-    general = _CURE_OF_FIRST_START if born else RULES["no_leader"].cure
+    general = cure_of_lost(members) or (_CURE_OF_FIRST_START if born else RULES["no_leader"].cure)
     for member in members:
         code = _code(member)
         if not member.get("connected") and code in OF_PEERS and code not in _STARTED:
@@ -479,6 +479,7 @@ def _code(member: Mapping[str, object]) -> PeerCode:
 
 
 def _members(status: Status) -> Iterator[Held]:
+    lost = cure_of_lost(status.get("members", []))
     for member in status.get("members", []):
         name, error, code = str(member.get("id", "")), str(member.get("error") or ""), _code(member)
         if member.get("self"):
@@ -498,6 +499,7 @@ def _members(status: Status) -> Iterator[Held]:
                 "peer_recovering",
                 name,
                 f"{name} lost its promise store and reads it from the others; until then it does not count",
+                lost,
             )
     for one in status.get("config_differences", []):
         if one["what"] != "version":  # an upgrade under way is no mistake

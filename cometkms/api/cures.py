@@ -3,8 +3,11 @@
 Held to the codes by a test: a code without a cure of its own has the general one of its alert.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from cometkms.board.sections import MemberState
+from cometkms.model import quorum_of
 from cometkms.wire.why import PeerCode
 
 _VERSION: Final = "what asks is of a version that this one does not know, or is no validator: compare with `cmkms version`, and look who connects"
@@ -114,3 +117,18 @@ def cure_of_peer(code: PeerCode, name: str, me: str, *, connected: bool = False)
     """
     subject = me if code is PeerCode.DUPLICATE and not connected else name
     return OF_PEERS.get(code, "").replace("{subject}", subject)
+
+
+def cure_of_lost(members: Sequence[Mapping[str, object]]) -> str:
+    """What to do where so many members lost their promises that they wait for each other for ever
+    (rules/recovery.py: too few are left whose answers count); "" where they go on by themselves.
+    """
+    there = [one for one in members if one.get("connected") or one.get("self")]
+    lost = [str(one["id"]) for one in there if one.get("state") == MemberState.RECOVERING]
+    if not members or len(lost) < quorum_of(len(members)):
+        return ""
+    return (
+        f"{' and '.join(lost)} lost their promises and wait for each other for ever. Stop one of them, put its data/ back as it left it, or, where "
+        "that is gone, `cmkms recover --min-height HEIGHT` above the chain's head on that one alone, and start it: the others read it "
+        "(docs/RUNBOOK.md#two-nodes-are-lost)"
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cometkms.address import Address
 from cometkms.api.alerts import AGENT_PREFIX
-from cometkms.api.cures import cure_of_peer
+from cometkms.api.cures import cure_of_lost, cure_of_peer
 from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
 from cometkms.errors import os_words
@@ -138,11 +138,12 @@ def judge_members(document: Mapping[str, Any]) -> list[Finding]:
         elif member.get("connected"):
             sealed = member.get("state") == MemberState.SEALED
             what = "go on with the change of members: the same `cmkms member` command there says what comes next"
+            wait = cure_of_lost(members) if member.get("state") == MemberState.RECOVERING else ""
             found.append(
                 warn(
                     PEERS,
                     f"{name} is connected and {member.get('state') or 'has not said its state'}",
-                    what if sealed else "wait, or look at its log: `cmkms doctor` there",
+                    what if sealed else wait or "wait, or look at its log: `cmkms doctor` there",
                 )
             )
         elif code in CONFIGURED or code is PeerCode.DUPLICATE:

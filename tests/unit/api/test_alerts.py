@@ -13,6 +13,7 @@ from cometkms.api.cures import OF_PEERS, OF_REFUSALS, cure_of_peer
 from cometkms.api.status import compose_status
 from cometkms.config.schema import AlertBounds
 from cometkms.model import OLDER_REASONS, Reason
+from cometkms.operator.doctor.reach import judge_members
 from cometkms.wire.why import CONFIGURED, PeerCode
 
 from .boards import NOW, FakeBoard
@@ -820,6 +821,25 @@ def test_a_sealed_member_of_the_next_epoch_is_told_how_the_change_goes_on() -> N
     assert alert["cure"].startswith(
         "go on with the change of members: on each of node0, node1, stopped, the same `cmkms member` command"
     )
+
+
+def test_members_that_lost_their_promises_and_wait_for_each_other_are_told_what_ends_it() -> None:
+    """With all of them up and connected nothing goes on by itself."""
+    scene = Scene()
+    scene.state.update(leader_id="", is_leader=False, why="no majority promises")
+    for number in (0, 2):
+        scene.member(number).update(state="recovering")
+    scene.wait(10)
+    cures = {one["name"]: one["cure"] for one in scene.alerts.current()}
+    for name in ("no_leader", "quorum_minimum", "peer_recovering"):
+        assert cures[name].startswith("node0 and node2 lost their promises and wait for each other for ever"), cures
+        assert "`cmkms recover --min-height HEIGHT`" in cures[name]
+    found = {one.words: one.cure for one in judge_members({"members": scene.state["members"]})}
+    (said,) = [cure for words, cure in found.items() if words.startswith("node2 is connected and recovering")]
+    assert said == cures["peer_recovering"]
+    scene.member(2).update(state="complete")
+    scene.wait(5)
+    assert "nothing, if all nodes are up" in {one["name"]: one["cure"] for one in scene.alerts.current()}["quorum_minimum"]
 
 
 @pytest.mark.parametrize(
