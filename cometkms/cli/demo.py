@@ -2,17 +2,19 @@
 
 import click
 
+from cometkms.cli.options import Seconds
+
 
 @click.command("demo")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0, min_open=True),
     metavar="N",
     help="Sign for N seconds.  [default: until Ctrl-C]",
 )
 @click.option(
     "--kill-every",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0, min_open=True),
     metavar="S",
     help="Kill the leader every S seconds, and start it again.  [default: at the key k]",
 )

@@ -78,7 +78,8 @@ def returns_to(answer: dict[str, Any]) -> Returns | None:
     found = standings[best]
     why = "the nearest to a majority" if found.nearest else f"leader_priority {found.priority}"
     able = members[best].get("connected") and members[best].get("state") == MemberState.COMPLETE
-    when = "after a minute of calm" if able else "once it is connected and complete, after a minute of calm"
+    calm = "after a minute of calm; ten minutes after an order, and later where it lost the lead early"
+    when = calm if able else f"once it is connected and complete, {calm}"
     return Returns(best, why, when)
 
 

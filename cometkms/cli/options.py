@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -264,6 +265,18 @@ def other_ids(context: click.Context, _parameter: click.Parameter, incomplete: s
     except CometKMSError:
         return []
     return [peer.id for peer in settings.peers if peer.id != settings.id and peer.id.startswith(incomplete)]
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds: neither "nan" nor "inf" is how long anything lasts."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return found
 
 
 def one_chain(settings: "Settings", chain_id: str | None) -> "Chain":

@@ -3,6 +3,7 @@
 import click
 
 from cometkms.address import NoiseAddress
+from cometkms.cli.options import Seconds
 from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.errors import ConfigError
 from cometkms.net.target import UnixTarget
@@ -12,11 +13,11 @@ from cometkms.net.target import UnixTarget
 @click.option("--listen", "address", default="tcp://127.0.0.1:26658", metavar="ADDR", show_default=True,
               help="What a validator has as priv_validator_laddr.")  # fmt: skip
 @click.option("--chain-id", default="testnet-1", metavar="ID", show_default=True, help="Chain id of the requests.")
-@click.option("--every", type=click.FloatRange(0), default=1.0, metavar="S", show_default=True,
+@click.option("--every", type=Seconds(0), default=1.0, metavar="S", show_default=True,
               help="Seconds between two heights.")  # fmt: skip
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(0, min_open=True),
     metavar="N",
     help="Stop after N seconds.  [default: Ctrl-C]",
 )

@@ -56,7 +56,7 @@ async def _run(address: str, chain_id: str, every_s: float, seconds: float | Non
             task.cancel()
         await asyncio.gather(asking, stopping, return_exceptions=True)
         await validator.close()
-    _say(out, f"{validator.signatures} signatures, all verified")
+    _say(out, f"{validator.signatures} signatures, all verified" if validator.signatures else "nothing was signed")
     return 0 if validator.signatures else 1
 
 

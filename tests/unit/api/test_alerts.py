@@ -839,7 +839,9 @@ def test_members_that_lost_their_promises_and_wait_for_each_other_are_told_what_
     assert said == cures["peer_recovering"]
     scene.member(2).update(state="complete")
     scene.wait(5)
-    assert "nothing, if all nodes are up" in {one["name"]: one["cure"] for one in scene.alerts.current()}["quorum_minimum"]
+    assert (
+        "nothing, if all nodes are up" in {one["name"]: one["cure"] for one in scene.alerts.current()}["quorum_minimum"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -304,3 +304,18 @@ def test_the_stand_in_listens_at_no_noise_address() -> None:
     done = CliRunner().invoke(cli, ["standin", "--listen", address, "--seconds", "1"])
     assert isinstance(done.exception, ConfigError)
     assert "cure: --listen tcp://HOST:PORT" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--kill-every", "nan"),
+        ("demo", "--seconds", "inf"),
+        ("standin", "--every", "nan"),
+        ("standin", "--seconds", "1e400"),
+    ],
+)
+def test_what_is_no_number_of_seconds_is_not_waited_for(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2
+    assert "is no number of seconds" in done.output

@@ -138,11 +138,15 @@ def _member(name: str, priority: str | None, **more: object) -> dict[str, object
 @pytest.mark.parametrize(
     ("members", "back", "words"),
     [
-        ([_member("node0", "80"), _member("node1", "50")], "node0", "(leader_priority 80) after a minute of calm"),
+        (
+            [_member("node0", "80"), _member("node1", "50")],
+            "node0",
+            "(leader_priority 80) after a minute of calm; ten minutes after an order, and later where it lost the lead early",
+        ),
         (
             [_member("node0", "80", connected=False), _member("node1", "50")],
             "node0",
-            "(leader_priority 80) once it is connected and complete, after a minute of calm",
+            "(leader_priority 80) once it is connected and complete, after a minute of calm; ten minutes after an order, and later where it lost the lead early",
         ),
         (
             [_member("node0", "80", state="recovering"), _member("node1", "50"), _member("node2", "60")],

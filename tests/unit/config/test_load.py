@@ -140,6 +140,23 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
             '[[chain]]\nid = ".."\nvalidator_addr = "b:1"\n[[chain]]\nid = "../../y"\nvalidator_addr = "b:2"\n',
             "configured more than once: a chain id like '..' names no folder of its own; cure: key_file and state_file in the [[chain]]",
         ),
+        (
+            '[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = "priv/k"\nstate_file = "priv/../priv/k"\n',
+            "the state would be written over the key; cure: a file of its own for each",
+        ),
+        (
+            '[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = "k"\nstate_file = "s"\n'
+            '[[chain]]\nid = "e"\nvalidator_addr = "b:2"\nkey_file = "l"\nstate_file = "k"\n',
+            "the state would be written over the key",
+        ),
+        *(
+            (
+                f'[[chain]]\nid = "d"\nvalidator_addr = "b:1"\n{what} = "{path}"\n',
+                "a node keeps a file of that name itself; cure: another name",
+            )
+            for what in ("key_file", "state_file")
+            for path in ("config.toml", "priv/born.json", "data/x/promises", "/elsewhere/exported.json")
+        ),
         (MINIMAL + '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\n', "exclude each other"),
         (
             '[[chain]]\nid = "d"\nvalidator_addr = "tcp://b:1"\nkey = "x"\n',
