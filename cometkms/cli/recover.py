@@ -59,8 +59,8 @@ def command(
     readable in the old store or a state file is never undercut. The old store is kept beside the
     new one, and so is a state file that cannot be understood. Of several chains each gets its own
     height, --min-height CHAIN=H: one for all would keep the lower ones silent. A chain of this home
-    that is not in config.toml now is lost, unless the old store was whole: it does not sign before
-    it is there, and this command is given again.
+    that is not in config.toml now is lost, however whole the old store looks: it does not sign
+    before it is there, and this command is given again.
 
     A node of a cluster needs this only if another node is lost for good: else it reads what it lost
     from the others, by itself. If the lost node's disk is still there, its store, read after this

@@ -284,8 +284,8 @@ def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = ())
 
 def note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None:
     """Write durably that these rows are lost, and whether there may be more. A born.json that
-    cannot be understood stays as it is: a recovery that finds one takes no store for exact. Raises:
-    StoreFailure.
+    cannot be understood stays as it is: a recovery that finds one says that there may be more.
+    Raises: StoreFailure.
     """
     for path in files.born_paths:
         with contextlib.suppress(StateError):

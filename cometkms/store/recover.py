@@ -17,7 +17,7 @@ from cometkms.store import state_file
 from cometkms.store.born import Born, save_born, sorted_rows
 from cometkms.store.exported import check_export, forget_export
 from cometkms.store.home_born import born_left, born_places, note_lost
-from cometkms.store.marks import kept_mark, lacks, verified_state
+from cometkms.store.marks import kept_mark, verified_state
 from cometkms.store.node_files import (
     NodeFiles,
     after_store,
@@ -28,7 +28,7 @@ from cometkms.store.node_files import (
     set_aside,
 )
 from cometkms.store.owner import epoch_left, left_of, refuse_other_members, refuse_sealed
-from cometkms.store.promise_store import BROKEN, Header, PromiseStore, held_alone, readable_header, survey
+from cometkms.store.promise_store import BROKEN, Header, PromiseStore, held_alone, readable_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,13 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         candidates.append(kept_mark(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
-    forgotten = set(born.lost)
-    unnamed = born.lost_unnamed
-    if not (is_whole and _is_exact(files, born, core)):
-        forgotten |= {*born.begun, *known}
-        had_store = os.path.lexists(files.store_path)
-        header = readable_header(files.store_path)
-        has_lived = bool(born.ids) or (had_store and not (header is not None and header.state is NodeState.EMPTY))
-        unnamed = unnamed or not is_whole or (has_lived and not born.begun)  # an older version's names none
-    forgotten -= configured
+    # an older store, put back, looks as whole as the newest one
+    forgotten = {*born.lost, *born.begun, *known} - configured
+    had_store = os.path.lexists(files.store_path)
+    old = readable_header(files.store_path)
+    has_lived = bool(born.ids) or (had_store and not (old is not None and old.state is NodeState.EMPTY))
+    # an older version's names none
+    unnamed = born.lost_unnamed or not is_whole or (has_lived and not born.begun)
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
     make_home_directory(files.store_path.parent)
@@ -108,13 +106,13 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         incarnation=left.incarnation,
         unclaimed=not files.alone,
     )
-    # else the new store would be taken for a whole one, were this interrupted
+    # before the new store, which knows no more of them, and may stand there alone
     if forgotten - set(born.lost) or unnamed is not born.lost_unnamed:
         note_lost(files, forgotten, unnamed=unnamed)
     kept = put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
-    old = f" (the old one is kept as {kept})" if kept is not None else ""
+    aside_words = f" (the old one is kept as {kept})" if kept is not None else ""
     aside = []
-    with after_store(files.store_path, f"the new store{old} burns what was asked for"):
+    with after_store(files.store_path, f"the new store{aside_words} burns what was asked for"):
         for chain, mark in zip(files.chains, marks, strict=True):
             if chain.state_path in lost:
                 aside.append(set_aside(chain.state_path))
@@ -131,25 +129,6 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         tuple(row.chain_id for row in said.lost),
         unnamed,
     )
-
-
-def _is_exact(files: NodeFiles, born: Born, core: Core) -> bool:
-    """Whether the store that is there is whole, and nothing shows that it is an old copy: then it
-    holds all that was promised in chains that are not configured.
-    """
-    try:
-        found = survey(files.store_path)
-        in_files = {chain.row: verified_state(files, chain, core) for chain in files.chains}
-    except (OSError, StateError):
-        return False
-    header, held = found.header, dict(found.rows)
-    if found.problems or header is None or (header.owner, header.members) != (files.node_id, files.members):
-        return False
-    if header.state is not NodeState.COMPLETE or header.epoch != epoch_left(files):
-        return False
-    if any(row not in held for row in born.begun if row not in born.lost):
-        return False
-    return not files.alone or not any(row in held and lacks(held[row], in_file) for row, in_file in in_files.items())
 
 
 def _refuse_unread(files: NodeFiles) -> None:

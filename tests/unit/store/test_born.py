@@ -532,11 +532,21 @@ def burnt_slot(data: bytes, block: int) -> int:
     return dict(marks_in(Path("x"), bytes(one)))[ZONE].hrs.height
 
 
-def test_a_whole_store_keeps_a_chain_that_is_not_configured(tmp_path: Path, members: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("older", [False, True], ids=["the newest", "an older copy"])
+def test_a_chain_that_is_not_configured_is_lost_however_whole_the_store_looks(
+    tmp_path: Path, members: tuple[str, ...], older: bool
+) -> None:
     both = home_of(tmp_path, HUB, ZONE, members=members)
-    started(both)
-    assert recover(replace(both, chains=both.chains[:1]), Heights(100), CORE).lost == ()
-    assert opens(both)[ZONE] == HRS(7, 0, 2)
+    started(both, 6)
+    copy = both.store_path.read_bytes()
+    started(both, 7)
+    if older:
+        both.store_path.write_bytes(copy)
+    assert recover(replace(both, chains=both.chains[:1]), Heights(100), CORE).lost == ("zone",)
+    with pytest.raises(StateError, match=r"^zone: .*promised there is lost"):
+        open_node(both, CORE)
+    assert recover(both, Heights(200), CORE).lost == ()
+    assert opens(both)[ZONE] == burnt_up_to(200).hrs
 
 
 def test_of_a_damaged_one_it_is_kept_as_a_lower_bound_and_lost(tmp_path: Path, members: tuple[str, ...]) -> None:
@@ -550,15 +560,6 @@ def test_of_a_damaged_one_it_is_kept_as_a_lower_bound_and_lost(tmp_path: Path, m
     with pytest.raises(StateError, match=r"^zone: .*is lost"):
         open_node(both, CORE)
     assert recover(both, Heights(each={"hub": 200, "zone": 3}), CORE).marks[1].hrs.height == 6
-
-
-def test_of_an_old_copy_it_is_lost(tmp_path: Path) -> None:
-    """The configured chain's state file, or another row that is missing, shows that it is one."""
-    both = home_of(tmp_path, HUB, ZONE)
-    started(both)
-    hub = replace(both, chains=both.chains[:1])
-    state_file.save(hub.chains[0].state_path, burnt(9))
-    assert recover(hub, Heights(100), CORE).lost == ("zone",)
 
 
 def test_a_recovery_that_is_interrupted_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -635,12 +636,13 @@ def test_a_chain_that_was_never_signed_for_begins_in_such_a_home(tmp_path: Path,
     assert not state_file.says_nothing_was_signed(both.chains[1].state_path, "zone")
 
 
-def test_what_has_not_lived_or_is_named_whole_has_none_unnamed(tmp_path: Path, members: tuple[str, ...]) -> None:
+def test_what_has_not_lived_or_is_named_has_none_unnamed(tmp_path: Path, members: tuple[str, ...]) -> None:
     assert not recover(home_of(tmp_path / "new", HUB, members=members), Heights(100), CORE).lost_unnamed
     files = home_of(tmp_path / "old", HUB, members=members)
     started(files)
+    assert not recover(files, Heights(100), CORE).lost_unnamed, "born.json names what was begun"
     older_born(files)
-    assert not recover(files, Heights(100), CORE).lost_unnamed, "the store is whole"
+    assert recover(files, Heights(100), CORE).lost_unnamed, "the store may be an older copy"
     empty = home_of(tmp_path / "empty", HUB, members=THREE)
     opens(empty)
     assert not recover(empty, Heights(100), CORE).lost_unnamed, "it never promised"
