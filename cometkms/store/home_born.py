@@ -179,21 +179,29 @@ def _has_signed(chain: ChainFiles) -> bool:
     return not state_file.says_nothing_was_signed(chain.state_path, chain.row.chain_id)
 
 
-def refuse_lost_row(files: NodeFiles, chain: ChainFiles, held: Collection[Row] | None) -> None:
+def refuse_lost_row(
+    files: NodeFiles, chain: ChainFiles, held: Collection[Row] | None, *, brought: bool = False
+) -> None:
     """Raises: StateError where this home has begun a chain that a store which knows what it
     promised does not have, or where what it promised there is lost.
 
     `held`: the rows that it has; None: of a store that reads the others before it promises. What
-    was promised in a lost row those may have lost, too.
+    was promised in a lost row those may have lost, too. `brought`: a mark is to come in from
+    elsewhere, which says nothing of what this home has promised, nor does a state file that is not
+    there.
     """
     known = _read_all(files)
     row, path = chain.row, files.store_path
     if row in known.lost:
         what = f"says that what this node promised there is lost: {path} was recovered without this chain"
         back = ""
-    elif known.lost_unnamed and row not in (*known.begun, *(held or ())) and _has_signed(chain):
-        what = f"says that {path} was made anew when it was not known any more which chains this home had begun. {chain.state_path} says that this one "
-        what += "was, here or elsewhere"
+    elif known.lost_unnamed and row not in (*known.begun, *(held or ())) and (brought or _has_signed(chain)):
+        what = f"says that {path} was made anew when it was not known any more which chains this home had begun. "
+        what += (
+            "Whether this one was is not known, nor how far"
+            if brought
+            else f"{chain.state_path} says that this one was, here or elsewhere"
+        )
         back = ""
     elif held is not None and row in known.begun and row not in held:
         what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
@@ -272,14 +280,14 @@ def note_found(files: NodeFiles, rows: Collection[Row]) -> None:
             save_born(path, replace(known, lost=lost))
 
 
-def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = ()) -> None:
+def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = (), *, brought: bool = False) -> None:
     """refuse_lost_row() of the store that is there, read only, and of the rows that others have
     `told` of. Raises: StateError.
     """
     header = readable_header(files.store_path)
     if header is not None:
         held = {*dict(readable_marks(files.store_path)), *told}
-        refuse_lost_row(files, chain, held if knows_its_own(header) else None)
+        refuse_lost_row(files, chain, held if knows_its_own(header) else None, brought=brought)
 
 
 def note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None:

@@ -29,7 +29,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     """
     check_beside([chain.state_path], files.store_path)
     refuse_other_home(files)
-    refuse_lost(files, chain)
+    refuse_lost(files, chain, brought=True)
     known = known_mark(files, chain, core)
     agreed = higher_mark(known, marks, chain.row, core)
     held = dict(readable_marks(files.store_path)).get(chain.row)
@@ -80,7 +80,7 @@ def import_mark(files: NodeFiles, chain: ChainFiles, mark: Watermark, core: Core
         mark = Watermark(mark.hrs)
     refuse_other_home(files)
     known = mark_of_files(files, chain, core, dict(readable_marks(files.store_path)))
-    refuse_lost(files, chain)
+    refuse_lost(files, chain, brought=True)
     check_state_files([chain])
     check_beside([chain.state_path], files.store_path)
     stored = has_store(files.store_path)

@@ -619,6 +619,27 @@ def test_a_chain_that_nothing_names_does_not_begin_at_its_state_file(
     assert opens(both) == {HUB: burnt_up_to(300).hrs, ZONE: burnt_up_to(300).hrs}
 
 
+@pytest.mark.parametrize("state", ["missing", "nothing signed", "signed"])
+@pytest.mark.parametrize("asked", ["import_mark", "raise_mark"])
+def test_a_mark_from_elsewhere_begins_no_chain_while_what_is_lost_is_not_named(
+    tmp_path: Path, members: tuple[str, ...], asked: str, state: str
+) -> None:
+    both = make_unnamed(tmp_path, members, corrupt_born)
+    zone = both.chains[1]
+    if state == "missing":
+        zone.state_path.unlink()
+    elif state == "nothing signed":
+        state_file.save(zone.state_path, Watermark())
+    before = survey(both.store_path)
+    with pytest.raises(StateError, match=r"^zone: .*not known any more which.*recover --min-height zone="):
+        ASKED[asked](both, zone)
+    assert survey(both.store_path) == before
+    state_file.save(zone.state_path, burnt(5))
+    recover(both, Heights(300), CORE)
+    import_mark(both, zone, burnt(301), CORE)
+    assert opens(both)[ZONE] == HRS(301, 0, 2), "the operator's word was there first"
+
+
 def test_who_reads_the_others_does_not_begin_there_either(tmp_path: Path) -> None:
     both = make_unnamed(tmp_path, THREE, corrupt_born)
     both.store_path.unlink()
