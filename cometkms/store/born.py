@@ -1,4 +1,5 @@
 """born.json, beside each state file: what this home must not forget, whatever becomes of its store.
+One beside the store says what is lost, whatever becomes of the others.
 
 Which ids were born here, the epoch and its members, for whom it was sealed, which epochs ended
 here, and which rows (a key and a chain) were begun here, and of these which are lost: the store was
@@ -115,7 +116,9 @@ def load_born(path: Path) -> Born:
         raise StateError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
-            f"{path} cannot be understood", cure="restore it, or `cmkms recover --min-height HEIGHT`"
+            f"{path} cannot be understood",
+            cure="restore the newest: one from before a chain was begun, or lost, does not know of that, and the chain would go on below what was signed. "
+            "Else `cmkms recover --min-height HEIGHT`",
         ) from error
     ids, members, following = (tuple(names) for names in lists)
     ended = tuple(Ended(number, tuple(were), tuple(sealed)) for number, were, sealed in over)

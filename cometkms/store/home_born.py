@@ -97,17 +97,24 @@ def write_born(
 def born_places(files: NodeFiles) -> tuple[Path, ...]:
     """Every born.json that this home may have: those beside its state files, and those beside where
     state files may have been before its config.toml was changed, in priv/ and in a directory of
-    priv/. One that this user may not look into was none of this node's. Raises: StateError.
+    priv/. One that this user may not look into was none of this node's. And the one beside the
+    store, where it is there, which says what is lost alone. Raises: StateError.
     """
-    priv = files.home / "priv"
+    priv, beside = files.home / "priv", beside_store(files)
+    also = (beside,) if os.path.lexists(beside) else ()
     try:
         inside = [one for one in sorted(priv.iterdir()) if one.is_dir() and os.access(one, os.X_OK)]
     except (FileNotFoundError, NotADirectoryError):
-        return files.born_paths
+        return (*files.born_paths, *also)
     except OSError as error:
         cure = cure_of_file(error, "give it to the node's user")
         raise StateError(f"{priv} cannot be read: {os_words(error)}", cure=cure) from error
-    return tuple(dict.fromkeys((*files.born_paths, *(one / BORN_NAME for one in (priv, *inside)))))
+    return tuple(dict.fromkeys((*files.born_paths, *(one / BORN_NAME for one in (priv, *inside)), *also)))
+
+
+def beside_store(files: NodeFiles) -> Path:
+    """The born.json that goes with the store: an older priv/ alone does not forget what is lost."""
+    return files.store_path.with_name(BORN_NAME)
 
 
 def born_path(files: NodeFiles) -> Path:
@@ -291,11 +298,11 @@ def refuse_lost(files: NodeFiles, chain: ChainFiles, told: Collection[Row] = (),
 
 
 def note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None:
-    """Write durably that these rows are lost, and whether there may be more. A born.json that
-    cannot be understood stays as it is: a recovery that finds one says that there may be more.
-    Raises: StoreFailure.
+    """Write durably that these rows are lost, and whether there may be more, beside the store, too.
+    A born.json that cannot be understood stays as it is: a recovery that finds one says that there
+    may be more. Raises: StoreFailure.
     """
-    for path in files.born_paths:
+    for path in (*files.born_paths, beside_store(files)):
         with contextlib.suppress(StateError):
             known = load_born(path)
             begun, lost = sorted_rows((*known.begun, *rows)), sorted_rows((*known.lost, *rows))

@@ -16,7 +16,7 @@ from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.born import Born, save_born, sorted_rows
 from cometkms.store.exported import check_export, forget_export
-from cometkms.store.home_born import born_left, born_places, note_lost
+from cometkms.store.home_born import beside_store, born_left, born_places, note_lost
 from cometkms.store.marks import kept_mark, verified_state
 from cometkms.store.node_files import (
     NodeFiles,
@@ -120,8 +120,10 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
             forget_export(chain.state_path, chain.row.chain_id, files.store_path)
         begun = sorted_rows((*born.begun, *(row for row, _ in rows)))
         said = Born((files.node_id,), epoch, files.members, (), born.ended, begun, sorted_rows(forgotten), unnamed)
-        for path in dict.fromkeys(born_files):
-            save_born(path, said)
+        only_lost = Born(begun=said.lost, lost=said.lost, lost_unnamed=unnamed)
+        beside = beside_store(files)
+        for path in dict.fromkeys((*born_files, *((beside,) if said.lost or unnamed else ()))):
+            save_born(path, said if path != beside else only_lost)
     return Recovered(
         tuple(marks),
         kept,

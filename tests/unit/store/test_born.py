@@ -23,6 +23,9 @@ from cometkms.store import state_file
 from cometkms.store.born import Born, load_born, save_born, united
 from cometkms.store.home_born import (
     BornFiles,
+    beside_store,
+    note_found,
+    note_lost,
     read_born,
     read_born_members,
     read_epoch,
@@ -447,12 +450,10 @@ def sealed_home(
     store = PromiseStore.open(files.store_path)
     store.write_header(replace(store.header, unclaimed=False))
     store.close()
-    known = load_born(files.born_paths[0])
-    for path in files.born_paths:  # an older version sealed it although it is lost
-        save_born(path, replace(known, lost=()))
+    lost = load_born(files.born_paths[0]).lost
+    note_found(files, lost)  # an older version sealed it although it is lost
     own = epochs.seal(replace(files, chains=files.chains[:1]), CORE, THREE)
-    for path in files.born_paths:
-        save_born(path, replace(load_born(path), lost=known.lost))
+    note_lost(files, lost, unnamed=False)
     others = [epochs.Seal(name, 1, THREE, THREE, Standing.CONFIRMED, ((HUB, burnt(7)),)) for name in THREE[1:]]
     return files, [own, *others]
 
@@ -686,6 +687,78 @@ def test_one_that_is_interrupted_goes_on_not_knowing(
         patched.setattr(state_file, "save", full)
         recover(hub, Heights(100), CORE)
     assert recover(hub, Heights(100), CORE).lost_unnamed
+
+
+@pytest.mark.parametrize("damaged_first", [False, True])
+@pytest.mark.parametrize("older", ["from before the loss", "from before it was begun", "none"])
+def test_an_older_priv_does_not_forget_what_is_lost(
+    tmp_path: Path, members: tuple[str, ...], older: str, damaged_first: bool
+) -> None:
+    hub = home_of(tmp_path, HUB, members=members)
+    started(hub)
+    early = hub.born_paths[0].read_bytes()
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both)
+    late = both.born_paths[0].read_bytes()
+    both.store_path.unlink()
+    assert recover(hub, Heights(100), CORE).lost == ("zone",)
+    if damaged_first:
+        corrupt_born(both)
+        with pytest.raises(StateError, match=r"cannot be understood; cure: restore the newest.*does not know of that"):
+            read_born(both)
+    for path in both.born_paths:
+        path.unlink(missing_ok=True)
+        if older != "none":
+            path.write_bytes(late if older == "from before the loss" else early)
+    with pytest.raises(StateError, match=r"^zone: .*promised there is lost.*recover --min-height zone="):
+        open_node(both, CORE)
+    if older != "none":
+        assert opens(hub)[HUB].height == 100
+        assert load_born(hub.born_paths[0]).lost == (ZONE,), "and it is said beside the key again"
+        assert recover(both, Heights(300), CORE).lost == ()
+        assert opens(both)[ZONE] == burnt_up_to(300).hrs
+        assert load_born(beside_store(both)).lost == ()
+
+
+def test_an_older_priv_does_not_forget_that_what_is_lost_is_not_named(tmp_path: Path, members: tuple[str, ...]) -> None:
+    both = make_unnamed(tmp_path, members, corrupt_born)
+    older_born(both)
+    with pytest.raises(StateError, match=r"^zone: .*not known any more which"):
+        open_node(both, CORE)
+
+
+def test_what_stands_beside_the_store_says_nothing_but_what_is_lost(
+    tmp_path: Path, members: tuple[str, ...], lost: NodeFiles
+) -> None:
+    assert load_born(beside_store(lost)) == Born(begun=(ZONE,), lost=(ZONE,))
+    write_born(lost, 4, THREE)
+    assert (read_epoch(lost), read_following(lost), read_born(lost)) == (4, THREE, ["node0"])
+    assert load_born(beside_store(lost)) == Born(begun=(ZONE,), lost=(ZONE,))
+    for path in lost.born_paths:
+        path.unlink(missing_ok=True)
+    assert (read_epoch(lost), read_following(lost), read_born(lost), read_born_members(lost)) == (1, (), [], [])
+
+
+def test_a_home_that_lost_nothing_has_none_beside_its_store(tmp_path: Path, members: tuple[str, ...]) -> None:
+    both = home_of(tmp_path, HUB, ZONE, members=members)
+    started(both)
+    recover(both, Heights(100), CORE)
+    assert not beside_store(both).exists()
+
+
+def test_a_recovery_that_is_interrupted_before_its_store_has_said_it_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = home_of(tmp_path, HUB, ZONE)
+    started(both)
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreFailure("the disk is full")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreFailure, match="the disk is full"):
+        patched.setattr(PromiseStore, "create", full)
+        recover(replace(both, chains=both.chains[:1]), Heights(100), CORE)
+    assert load_born(beside_store(both)).lost == (ZONE,)
 
 
 # --- where it is read ---
