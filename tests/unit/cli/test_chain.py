@@ -118,6 +118,27 @@ def signed_by(
     return Watermark(CORE.parse_sign_bytes(data).hrs, data, SigningKey(b64decode(key)[:32]).sign(data).signature)
 
 
+def burn(home: Path, height: int) -> None:
+    """In the chain that is configured; unlike `recover` it takes no other one for lost."""
+    files = files_of(load_settings(home, Flags()))
+    raise_mark(files, files.chains[0], [burnt_up_to(height)], CORE)
+
+
+def test_a_chain_that_was_left_and_then_lost_is_gone_back_to_with_a_height_alone(home: Path) -> None:
+    rename = ("rename", "--from", "b", "--to", "testnet-1", NOT_MISTYPED, "--yes")
+    config = home / "config.toml"
+    assert cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100").returncode == 0
+    done = invoke(home, "rename", "--from", "testnet-1", "--to", "b", NOT_MISTYPED, "--yes")
+    assert done.exception is None
+    config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
+    assert cmkms("recover", "--home", str(home), "--min-height", "900", "--yes-height", "900").returncode == 0
+    assert "what this node promised there is lost" in refusal(invoke(home, *rename), StateError)
+    done = invoke(home, *rename, "--min-height", "150", "--yes-height", "150")
+    assert done.exception is None, done
+    stand = {row.chain_id: mark.hrs.height for row, mark in readable_marks(home / "data" / "node0" / "promises")}
+    assert stand == {"testnet-1": 150, "b": 900}
+
+
 def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(home: Path) -> None:
     """A burnt place in a state file names no chain."""
     there, back = (
@@ -129,7 +150,7 @@ def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(
     assert cmkms("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100").returncode == 0
     assert invoke(home, *there).exception is None
     config.write_text(config.read_text().replace('chain_id = "testnet-1"', 'chain_id = "b"'))
-    assert cmkms("recover", "--home", str(home), "--min-height", "900", "--yes-height", "900").returncode == 0
+    burn(home, 900)
     assert invoke(home, *back).exception is None
     config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
     assert invoke(home, *there).exception is None
@@ -186,9 +207,7 @@ def test_a_second_rename_of_an_id_is_not_taken_for_one_of_another_id(home: Path)
         assert invoke(home, "rename", "--from", old, "--to", new, NOT_MISTYPED, "--yes").exception is None
         config.write_text(config.read_text().replace(f'chain_id = "{old}"', f'chain_id = "{new}"'))
         if new.startswith("hub"):
-            height = "70" if new == "hub" else "900"
-            burnt = cmkms("recover", "--home", str(home), "--min-height", height, "--yes-height", height)
-            assert burnt.returncode == 0, burnt.stderr
+            burn(home, 70 if new == "hub" else 900)
     kept = sorted(path.name for path in (home / "priv").glob("priv_validator_state.json.hub*"))
     assert [name.partition(".json.")[2] for name in kept] == ["hub-2@1", "hub@1", "hub@2"]
     done = invoke(home, "rename", "--from", "z", "--to", "hub", "--json")
@@ -536,7 +555,8 @@ def without_c(home: Path, *, older: bool = True) -> Path:
     """A home that signed for testnet-1 up to 95, was renamed to b and lost its store; under
     testnet-1 again, without a rename. Returns the state file of b, burnt up to 20.
 
-    `older`: its born.json is of a version that did not remember which chains it had begun.
+    `older`: its born.json is of a version that did not remember which chains it had begun, and
+    wrote none beside the store.
     """
     config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
     assert cmkms("recover", "--home", str(home), "--min-height", "90", "--yes-height", "90").returncode == 0
@@ -547,6 +567,7 @@ def without_c(home: Path, *, older: bool = True) -> Path:
     assert cmkms("recover", "--home", str(home), "--min-height", "20", "--yes-height", "20").returncode == 0
     config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
     if older:
+        (home / "data" / "node0" / "born.json").unlink()
         (state.parent / "born.json").write_text(json.dumps({"ids": ["node0"], "members": ["node0", "node1", "node2"]}))
     return state
 
