@@ -157,6 +157,7 @@ def command(
             say("Nothing was changed. The same command with --yes writes it.")
         return
     with locked_home(chosen_home()):
+        _refuse_gone_meanwhile(plan, typed=min_height is not None, unused=unused)
         # as planned: afterwards the key is there
         written = _document(kind, settings, chain, plan, doubts, done=True)
         _write(chain, plan)
@@ -180,6 +181,12 @@ def _unshown(plan: _Plan, *, typed: bool, unused: bool) -> list[StateError]:
     except StateError as error:
         return [error]
     return []
+
+
+def _refuse_gone_meanwhile(plan: _Plan, *, typed: bool, unused: bool) -> None:
+    """The key may have gone out since the plan was made: the home was not held. Raises: StateError."""
+    if doubts := _unshown(plan, typed=typed, unused=unused):
+        raise StateError.together(doubts)
 
 
 def _public_key(chain: Chain, old: OldSigner) -> bytes:

@@ -117,6 +117,11 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
         say(line, err=as_json)
     demand_heights(heights, typed)
     with locked_home(chosen_home()):
+        if _went_out(settings, heights) != went:
+            raise StateError(
+                "meanwhile a key went out to another signer, or came back: what was shown before the height was typed is not so any more",
+                cure="the same command again, and a height by what it says then. Nothing was changed",
+            )
         files = files_of(settings)
         done = recover(files, heights, choose.load())
     for path in (done.store, *done.state_files):

@@ -1,14 +1,17 @@
 """`cmkms import`: what it brings, what it refuses, and that a refusal or a dry run changes nothing."""
 
 import base64
+import contextlib
 import json
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nacl.signing import SigningKey
 
+from cometkms.cli import import_cmd
 from cometkms.keys.validator_key import write_key
 from cometkms.rules.birth import NodeState
 from cometkms.store.lock import locked_home
@@ -183,6 +186,34 @@ def test_a_running_node_is_refused(home: Path, tmp_path: Path) -> None:
         assert "stop it first" in refused.stderr
         assert run(home, "tmkms", *paths).returncode == 0  # looking is free
     assert not list((home / "priv").iterdir())
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_a_key_that_goes_out_before_the_home_is_held_is_seen(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused: bool
+) -> None:
+    """What is brought stood above what was out when it was read, and does not any more."""
+    paths = paths_of(tmp_path, "tmkms")  # at 45/1/3
+    note = home / "priv" / "exported.json"
+    out = {
+        place: json.dumps({"format": 1, "chains": {CHAIN: ["tmkms", "/x", place]}}) for place in ("45/1/3", "50/0/2")
+    }
+    if unused:
+        note.write_text(out["45/1/3"])
+
+    @contextlib.contextmanager
+    def taken_late(path: Path) -> Iterator[None]:
+        note.write_text(out["50/0/2"])
+        with locked_home(path):
+            yield
+
+    monkeypatch.setattr(import_cmd, "locked_home", taken_late)
+    done = run(home, "tmkms", *paths, "--yes", *(["--unused"] if unused else []))
+    assert (done.returncode, "below that: it is no current file of that signer" in done.stderr) == (5, True), (
+        done.stderr
+    )
+    assert note.read_text() == out["50/0/2"]
+    assert [one.name for one in (home / "priv").iterdir()] == [note.name], "neither key nor watermark was written"
 
 
 def test_a_raise_in_a_living_cluster_is_refused_while_another_member_runs(home: Path, tmp_path: Path) -> None:

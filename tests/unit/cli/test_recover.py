@@ -1,15 +1,18 @@
 """`cmkms recover` says what it does and risks, and does nothing before the height was said twice."""
 
+import contextlib
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cometkms.cli import recover as recover_cmd
 from cometkms.cli.state import files_of
 from cometkms.config.load import load_settings
 from cometkms.config.table import Flags
@@ -107,6 +110,35 @@ def test_at_a_terminal_the_height_is_typed(home: Path, typed: bytes, after: int 
     finally:
         os.close(ours)
     assert burnt(home) == after
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 25), (25, None), (25, 30)])
+def test_a_key_that_goes_out_or_comes_back_while_the_height_is_typed_is_seen(
+    home: Path, monkeypatch: pytest.MonkeyPatch, before: int | None, after: int | None
+) -> None:
+    note = home / "priv" / "exported.json"
+
+    def write(height: int | None) -> None:
+        note.unlink(missing_ok=True)
+        if height is not None:
+            note.write_text(json.dumps({"format": 1, "chains": {"c-1": ["filepv", "/x", f"{height}/0/2"]}}))
+
+    @contextlib.contextmanager
+    def taken_late(path: Path) -> Iterator[None]:
+        write(after)
+        with locked_home(path):
+            yield
+
+    write(before)
+    monkeypatch.setattr(recover_cmd, "locked_home", taken_late)
+    asked = ("recover", "--home", str(home), "--min-height", "100", "--yes-height", "100")
+    done = inside.cmkms(*asked)
+    assert (done.returncode, burnt(home)) == (5, None)
+    assert "meanwhile a key went out to another signer, or came back" in done.stderr
+    assert note.exists() is (after is not None)
+    monkeypatch.undo()
+    assert inside.cmkms(*asked).returncode == 0
+    assert (burnt(home), note.exists()) == (100, False)
 
 
 def test_a_node_of_a_cluster_is_told_of_the_better_way(tmp_path: Path) -> None:
