@@ -14,15 +14,13 @@ from cometkms.durable import check_way, open_regular, write_atomically
 from cometkms.errors import StateError, os_words
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
+from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file, refuse_second_export, refuse_unshown, went_out
-from cometkms.store.home_born import refuse_lost
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
 from cometkms.store.own_home import in_one_home, own_mark
-from cometkms.store.owner import refuse_other_home, refuse_over
-from cometkms.store.promise_store import readable_header
 from cometkms.store.raise_mark import import_mark
 
 
@@ -155,8 +153,12 @@ def _check_given(path: Path) -> None:
 def export(home: str | None, chain_id: str | None, node_id: str | None, out: str | None) -> None:  # noqa: ARG001
     """The watermark as a priv_validator_state.json for FilePV or tmkms.
 
-    Stop this node before the other signer starts. In a cluster this is what this one member knows,
-    and one that was away is behind: `cmkms export` brings out what a sealed majority of it signed.
+    The node must be stopped, and stays so while another signer has the key. Where the store is
+    damaged, lost, sealed or behind the state file, or the key is another signer's already, what
+    was signed is not known and nothing is written; a home that never ran has its state file only.
+    That the watermark went out is noted by `cmkms export` alone. In a cluster this is what this one
+    member knows, and one that was away is behind: `cmkms export` brings out what a sealed majority
+    of it signed.
 
     \b
     Example:
@@ -165,21 +167,15 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     files = _files_of_one(settings, chain)
-    refuse_other_home(files)
     refuse_second_export(went_out(chain.state_file, chain.id, files.store_path))
-    header = readable_header(files.store_path)
-    if header is not None:
-        refuse_over(header, files)
-    refuse_lost(files, files.chains[0])
-    marks = [mark for mark in _known(settings, chain) if mark is not None]
-    if not marks:
-        raise StateError(f"nothing is known of {chain.id}: neither a store nor {chain.state_file}")
-    mark = max(marks, key=lambda one: (one.hrs, bool(one.signature)))
+    # its own state file that is lost is written from the store, and nothing leaves
+    is_own = out is not None and os.path.realpath(out) == os.path.realpath(chain.state_file)
+    restores = is_own and not os.path.lexists(chain.state_file)
+    mark, members = epochs.member_mark(files, files.chains[0], choose.load(), restores=restores)
     if mark.hrs > HRS(0, 0, 0) and not mark.signature:
         click.echo(
             "note: the signature at this place is not known here, so FilePV will refuse to sign there again", err=True
         )
-    members = header.members if header is not None else files.members  # the peers may be given to `start` alone
     if len(members) > 1:
         click.echo(
             f"note: this is where {settings.id} stands, one of {', '.join(members)}: the others may have signed above it while it was away. What "

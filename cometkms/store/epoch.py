@@ -47,6 +47,7 @@ from cometkms.store.home_born import (
     note_found,
     read_born,
     read_epoch,
+    read_following,
     read_lost,
     refuse_lost,
     refuse_lost_row,
@@ -70,6 +71,7 @@ from cometkms.store.promise_store import (
     PromiseStore,
     held_alone,
     members_digest,
+    readable_header,
     readable_marks,
 )
 
@@ -558,22 +560,26 @@ def _kept_alone(files: NodeFiles, chain: ChainFiles, core: Core) -> list[Waterma
     return [kept] if kept.hrs > HRS(0, 0, 0) else []
 
 
-def promised(
-    files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None = None
-) -> Watermark:
-    """The highest place of a chain that was ever promised, burnt unless signed: for a signer that
-    takes over. The node must be stopped.
+def _known_here(
+    files: NodeFiles,
+    chain: ChainFiles,
+    seals: list[Seal],
+    core: Core,
+    min_height: int | None = None,
+    *,
+    restores: bool = False,
+) -> tuple[list[Watermark], Header | None, list[Seal]]:
+    """What this home's own files say of a chain; its store's header, None where it has none; and
+    the seals, with this store's.
 
-    One node alone knows it; of several a majority that is sealed does, this one counted in where
-    its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
-    Raises: StateError with the cure; BusyError; StoreFailure.
+    Raises: as promised().
     """
     check_beside([chain.state_path], files.store_path)
     refuse_other_home(files)
-    is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None)
+    is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None and not restores)
     known = [verified_state(files, chain, core)] if is_told else []
     known += _kept_alone(files, chain, core)
-    epoch: int | None = None
+    header: Header | None = None
     if not has_store(files.store_path):
         if files.node_id in read_born(files):
             raise StateError(
@@ -588,7 +594,7 @@ def promised(
     else:
         store = PromiseStore.read(files.store_path)
         try:
-            header, epoch = store.header, store.header.epoch
+            header = store.header
             refuse_not_current(header, files)
             held = [store.mark(number) for number, row in enumerate(store.rows) if row == chain.row]
             _refuse_untold(files, chain, seals, core, min_height)
@@ -604,6 +610,28 @@ def promised(
                 f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised",
                 cure="`cmkms recover` first",
             )
+        if files.alone and header.state is NodeState.SEALED and min_height is None and not restores:
+            whom = ", ".join(read_following(files)) or "the members of the next epoch"
+            raise StateError(
+                f"{files.store_path}: epoch {header.epoch} is sealed here, for {whom}: what is signed there since is not known here",
+                cure=f"where that epoch runs, the home of one of {whom}: `cmkms export` there; or read the chain's head height from two nodes you trust, "
+                "now, and `cmkms export --min-height` with a height above it",
+            )
+    return known, header, seals
+
+
+def promised(
+    files: NodeFiles, chain: ChainFiles, seals: list[Seal], core: Core, min_height: int | None = None
+) -> Watermark:
+    """The highest place of a chain that was ever promised, burnt unless signed: for a signer that
+    takes over. The node must be stopped.
+
+    One node alone knows it; of several a majority that is sealed does, this one counted in where
+    its own store is sealed. `min_height`: at least that height, burnt, on the operator's word.
+    Raises: StateError with the cure; BusyError; StoreFailure.
+    """
+    known, header, seals = _known_here(files, chain, seals, core, min_height)
+    epoch = header.epoch if header is not None else None
     if not files.alone:
         first = _agree(seals)
         if first.members != files.members or epoch not in (None, first.epoch):
@@ -622,6 +650,28 @@ def promised(
     if min_height is not None:
         known.append(burnt_up_to(min_height))
     return _highest(chain.row, [(chain.row, mark) for mark in known], core)
+
+
+def member_mark(
+    files: NodeFiles, chain: ChainFiles, core: Core, *, restores: bool = False
+) -> tuple[Watermark, tuple[str, ...]]:
+    """How far this home alone knows a chain, and its members: of one node alone what promised()
+    says, of one of several its own mark, which the others may have gone on from.
+
+    `restores`: it is for the state file of this very home, which is missing: it leads nowhere else.
+    Raises: as promised().
+    """
+    kept = readable_header(files.store_path)
+    if kept is not None:  # the peers may be given to `start` alone
+        files = replace(files, members=kept.members)
+    if not files.alone and not has_store(files.store_path) and read_born(files):
+        raise StateError(
+            f"{files.store_path} is missing, and {born_path(files)} tells of {', '.join(read_born(files))}: what was promised is not known",
+            cure="start the node: it reads what it lost from the others",
+        )
+    known, header, _ = _known_here(files, chain, [], core, restores=restores)
+    mark = _highest(chain.row, [(chain.row, one) for one in known], core)
+    return mark, header.members if header is not None else files.members
 
 
 def _agree(seals: list[Seal]) -> Seal:

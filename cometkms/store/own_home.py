@@ -67,7 +67,9 @@ def own_mark(state_path: Path, row: Row, core: Core, own: Path | None = None) ->
         if not why and row not in rows:
             why = f"{stores[0]} does not know this key under {row.chain_id}"
         if why:
-            raise StateError(f"{what}; {why}", cure=f"{_EXPORT}; {_LOST}")
+            whom = ", ".join(read_following(files)) if header.state is NodeState.SEALED else ""
+            first = f"it is sealed for {whom}: go by the home of one of these, {_EXPORT}" if whom else _EXPORT
+            raise StateError(f"{what}; {why}", cure=f"{first}; {_LOST}")
         refuse_exported(state_path, row.chain_id, files.store_path)
         return promised(files, files.chains[0], [], core)
 

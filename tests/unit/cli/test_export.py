@@ -812,3 +812,79 @@ def test_a_members_watermark_is_said_to_be_its_own(tmp_path: Path, members: tupl
     told = "note: this is where node0 stands, one of node0, node1, node2: the others may have signed above it"
     assert (told in done.stderr) is (len(members) > 1)
     assert (f"then `cmkms export --chain-id {CHAIN}`" in done.stderr) is (len(members) > 1)
+
+
+def lost(home: Path) -> None:
+    (home / "data" / "node0" / "promises").unlink()
+
+
+def damaged(home: Path) -> None:
+    store = home / "data" / "node0" / "promises"
+    content = bytearray(store.read_bytes())
+    for at in range(len(content) // 2, len(content)):
+        content[at] ^= 0xFF
+    store.write_bytes(content)
+
+
+def older(home: Path) -> None:
+    (home / "priv" / "priv_validator_state.json").write_text('{"height":"22","round":0,"step":2}')
+
+
+@pytest.mark.parametrize("members", [("node0",), ("node0", "node1", "node2")])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lost, "is missing"), (damaged, "corrupt"), (older, "is ahead of the store")],
+)
+def test_a_state_export_refuses_a_store_that_does_not_say_what_was_signed(
+    tmp_path: Path, spoil: Any, words: str, members: tuple[str, ...]
+) -> None:
+    """As `export` does; a member's state file is ahead of its store by what the others signed."""
+    home, out = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), members), tmp_path / "out"
+    spoil(home)
+    done = cmkms("state", "export", "--home", str(home), "--out", str(out))
+    if spoil is older and len(members) > 1:
+        assert (done.returncode, json.loads(out.read_text())["height"]) == (0, "22"), done.stderr
+        return
+    assert (done.returncode, out.exists()) == (5, False), done.stdout
+    assert words in done.stderr
+    if len(members) == 1:
+        exported = run(home, "filepv", tmp_path / "other", "--yes")
+        assert exported.stderr == done.stderr
+
+
+def test_a_state_file_that_is_lost_is_written_from_the_store_in_its_place_alone(home: Path, tmp_path: Path) -> None:
+    own = home / "priv" / "priv_validator_state.json"
+    own.unlink()
+    refused = cmkms("state", "export", "--home", str(home), "--out", str(tmp_path / "out"))
+    assert (refused.returncode, (tmp_path / "out").exists()) == (5, False)
+    assert f"`cmkms state export --chain-id {CHAIN} --out {own}` writes it from the store" in refused.stderr
+    assert cmkms("state", "export", "--home", str(home), "--chain-id", CHAIN, "--out", str(own)).returncode == 0
+    assert json.loads(own.read_text()) == {"height": "20", "round": 0, "step": 2}
+
+
+def test_a_home_that_never_ran_gives_its_state_file(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""))
+    shutil.rmtree(home / "data")
+    (home / "priv" / "born.json").unlink()
+    done = cmkms("state", "export", "--home", str(home))
+    assert json.loads(done.stdout) == {"height": "1", "round": 0, "step": 1}
+
+
+def test_one_that_is_sealed_alone_gives_no_mark_but_on_the_operators_word(home: Path, tmp_path: Path) -> None:
+    """The members that it is sealed for may have signed on."""
+    sealed = cmkms("epoch", "seal", "--home", str(home), "--next", "node0,node1,node2", "--yes")
+    assert sealed.returncode == 0, sealed.stderr
+    before, out = tree(home), tmp_path / "out"
+    for done in (
+        run(home, "filepv", out, "--yes"),
+        cmkms("state", "export", "--home", str(home), "--out", str(out)),
+    ):
+        assert (done.returncode, out.exists(), tree(home)) == (5, False, before)
+        assert "epoch 1 is sealed here, for node0, node1, node2" in done.stderr
+        assert "`cmkms export --min-height` with a height above it" in done.stderr
+    key = home / "priv" / "priv_validator_key.json"
+    made = cmkms("testnet", "--dir", str(tmp_path / "net"), "--chain-id", CHAIN, "--key-file", str(key))
+    assert "cure: it is sealed for node0, node1, node2: go by the home of one of these" in made.stderr
+    done = run(home, "filepv", out, "--min-height", "30", "--yes-height", "30", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "priv_validator_state.json").read_text())["height"] == "30"
