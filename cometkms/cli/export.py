@@ -31,9 +31,10 @@ from cometkms.operator.moving.old_signer import is_missing
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
-from cometkms.store.exported import note_export, refuse_second_export, went_out
+from cometkms.store.exported import note_export, note_other_ids, refuse_second_export, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import NodeFiles
+from cometkms.store.owner import other_ids
 
 _KINDS: Final = ("filepv", "tmkms")
 _OFF: Final = (
@@ -304,9 +305,12 @@ def _write(
     ):
         key_is_there = target.key_path.exists()
         # before anything leaves
-        store = NodeFiles.at(settings.home, settings.id, ()).store_path
+        files = files_of(settings)
+        store = files.store_path
         note = note_export(chain.state_file, chain.id, kind, target.state_path, place, store)
         try:
+            others = other_ids(files, files.chains[settings.chains.index(chain)])
+            note_other_ids(chain.state_file, chain.id, others, store)
             if mark is not None:
                 write_atomically(target.state_path, tmkms.encode(mark) if kind == "tmkms" else state_file.encode(mark))
             if not key_is_there:

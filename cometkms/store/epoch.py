@@ -64,7 +64,7 @@ from cometkms.store.node_files import (
     has_store,
     refuse_gone_out,
 )
-from cometkms.store.owner import refuse_not_current, refuse_other_home
+from cometkms.store.owner import refuse_not_current, refuse_other_home, refuse_out_before_rename
 from cometkms.store.promise_store import (
     FILE_BYTES,
     Header,
@@ -576,6 +576,8 @@ def _known_here(
     """
     check_beside([chain.state_path], files.store_path)
     refuse_other_home(files)
+    if min_height is None:
+        refuse_out_before_rename(files, chain)
     is_told = os.path.lexists(chain.state_path) or (has_store(files.store_path) and min_height is None and not restores)
     known = [verified_state(files, chain, core)] if is_told else []
     known += _kept_alone(files, chain, core)

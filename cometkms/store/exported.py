@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -101,6 +101,14 @@ def note_export(state_path: Path, chain_id: str, kind: str, target: Path, place:
             note.take_back()
         raise
     return note
+
+
+def note_other_ids(state_path: Path, chain_id: str, others: Iterable[str], store_path: Path) -> None:
+    """The key that went out as one chain's went out as these, too: the other signer may go on under
+    any of them. Durable on return. Raises: StateError, StoreFailure.
+    """
+    for other in others:
+        carry_export(state_path, chain_id, other, store_path)
 
 
 def forget_export(state_path: Path, chain_id: str, store_path: Path | None = None) -> None:

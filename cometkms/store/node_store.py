@@ -79,6 +79,7 @@ from cometkms.store.owner import (
     over_error,
     over_words,
     refuse_other_home,
+    refuse_out_before_rename,
 )
 from cometkms.store.promise_store import CorruptStoreError, Header, PromiseStore, readable_marks
 
@@ -114,6 +115,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
     check_store_way(files.store_path)
     for chain in files.chains:
         refuse_exported(chain.state_path, chain.row.chain_id, files.store_path)
+        refuse_out_before_rename(files, chain)
     from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
         refuse_unrenamed(files, chain, read_state(files, chain, core), core)

@@ -12,8 +12,9 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.store.born import FIRST_EPOCH
+from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import born_left, born_path, read_born, read_born_members, read_epoch, read_following
-from cometkms.store.node_files import NodeFiles
+from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import (
     STORE_NAME,
     Header,
@@ -134,6 +135,26 @@ def refuse_other_home(files: NodeFiles) -> None:
         f"this home belongs to node {', '.join(map(repr, names))} and the id is now {files.node_id!r}",
         cure=f"start with --id {names[0]} (the id defaults to the host's name); a second node needs a home of its own",
     )
+
+
+def other_ids(files: NodeFiles, chain: ChainFiles) -> list[str]:
+    """The ids under which the store knows a chain's key, and which are not configured: of a rename
+    that config.toml has not or no more.
+    """
+    configured = {one.row for one in files.chains}
+    held = dict(readable_marks(files.store_path))
+    return [row.chain_id for row in held if row.key == chain.row.key and row not in configured]
+
+
+def refuse_out_before_rename(files: NodeFiles, chain: ChainFiles) -> None:
+    """The key went out under an id that was left since, and this home has not begun the new one:
+    the other signer went on with that chain, whatever it is called now.
+
+    Raises: StateError.
+    """
+    if chain.row not in dict(readable_marks(files.store_path)):
+        for chain_id in other_ids(files, chain):
+            refuse_exported(chain.state_path, chain_id, files.store_path)
 
 
 def check_owner(store: PromiseStore, files: NodeFiles) -> None:

@@ -252,6 +252,38 @@ def test_a_key_that_went_out_is_out_under_the_id_that_the_chain_goes_on_as(home:
     assert json.loads((home / "priv" / "priv_validator_state.json").read_text())["height"] == "300"
 
 
+def test_a_key_that_goes_out_between_a_rename_and_its_setting_is_out_under_the_new_id(
+    home: Path, tmp_path: Path
+) -> None:
+    """Whether the store knows the new id already, from before, or not."""
+    config, store = home / "config.toml", home / "data" / "node0" / "promises"
+    rename = ["chain", "rename", "--home", str(home), "--from", CHAIN, "--to", "next-1", "--not-mistyped", "--yes"]
+    assert cmkms(*rename).returncode == 0
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+    before = config.read_text()
+    config.write_text(before.replace(f'"{CHAIN}"', '"next-1"'))
+    for command in (
+        ["start"],
+        ["export", "--to", "filepv", str(tmp_path / "again"), "--yes"],
+        ["state", "export"],
+    ):
+        refused = separately(*command, "--home", str(home))
+        assert refused.returncode == 5, refused.stdout
+        assert "this key went out, to filepv" in refused.stderr
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text('{"height":"300","round":0,"step":3}')
+    assert cmkms("state", "import", "--home", str(home), str(theirs)).returncode == 0
+    assert cmkms("state", "export", "--home", str(home)).returncode == 0, "it has begun the new id above that"
+    config.write_text(before)
+    (home / "priv" / "priv_validator_state.json").write_text('{"height":"20","round":0,"step":2}')
+    forget_export(home / "priv" / "priv_validator_state.json", CHAIN, store)
+    assert run(home, "filepv", tmp_path / "second", "--yes").returncode == 0
+    assert set(json.loads((home / "priv" / "exported.json").read_text())["chains"]) == {CHAIN, "next-1"}
+    config.write_text(before.replace(f'"{CHAIN}"', '"next-1"'))
+    refused = separately("start", "--home", str(home))
+    assert (refused.returncode, "this key went out, to filepv" in refused.stderr) == (5, True)
+
+
 @pytest.mark.parametrize("kind", ["filepv", "tmkms"])
 @pytest.mark.parametrize("way", ["import", "state import", "recover"])
 def test_a_home_whose_key_went_out_signs_nothing_until_the_watermark_is_back(
