@@ -99,6 +99,8 @@ class ValidatorLink:
         self._outbox: Outbox | None = None
         self.heard_at = 0.0  # loop time
         self._left_at = -math.inf  # loop time at which it was connected last
+        # the last connection ended without a word from the validator: another program's port, say
+        self._mute = False
         self._partial_since: float | None = None
         self._line = Line.UNKNOWN  # of the last connection
 
@@ -195,8 +197,10 @@ class ValidatorLink:
         if self.connects == connects_before:
             self.failed += 1
             self.failed_in_row += 1
-        elif self.requests == served_before and why in _GONE:
-            why += perhaps_not_listed(self._target, self._identity)
+        else:
+            self._mute = self.requests == served_before
+            if self._mute and why in _GONE:
+                why += perhaps_not_listed(self._target, self._identity)
         if why != self.last_error or self.requests != served_before:
             self._log.info("validator not connected", validator=self.name, chain=self.chain.chain_id, why=why)
         self.last_error = why
@@ -217,13 +221,23 @@ class ValidatorLink:
         self.heard_at = self._loop.time()
         self.connects += 1
         self.failed_in_row = 0
+        if not self._mute:
+            self._on_connected()
+        self._reader = to_the_end(connection, self._on_readable, paused=lambda: self._paused)
+        self._loop.add_reader(connection.fileno(), self._reader)
+        before = self.requests
+        self._pump(time.monotonic_ns())  # what came behind the handshake
+        if self._mute and self.requests != before:
+            self._on_connected()
+        return await self._closed
+
+    def _on_connected(self) -> None:
+        """The validator is there. One that left without a word is not, until it says one: whoever
+        only takes connections and hangs up asks for nothing."""
+        self._mute = False
         self._enter(LinkState.CONNECTED)
         dialect = self.dialect.name.lower() if self.dialect is not None else ""
         self._log.info("validator connected", validator=self.name, chain=self.chain.chain_id, dialect=dialect)
-        self._reader = to_the_end(connection, self._on_readable, paused=lambda: self._paused)
-        self._loop.add_reader(connection.fileno(), self._reader)
-        self._pump(time.monotonic_ns())  # what came behind the handshake
-        return await self._closed
 
     def check_deadlines(self) -> None:
         """Close what stalls. Called from the process's timer, about once a second."""
@@ -284,6 +298,8 @@ class ValidatorLink:
             self._drop(said(error))
             return False
         self.heard_at = self._loop.time()
+        if self._mute:
+            self._on_connected()
         if found is Turn.RESERVED:
             self._partial_since = None
             self._busy = True

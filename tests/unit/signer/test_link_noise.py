@@ -13,6 +13,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from cometkms.address import NoiseAddress
+from cometkms.board.sections import LinkState
 from cometkms.core import choose
 from cometkms.model import Dialect, Kind, Message
 from cometkms.net import noise
@@ -122,6 +123,52 @@ def test_a_message_2_in_pieces_is_taken_and_the_connection_serves(size: int) -> 
     assert answers == [Message(Kind.PING_RESPONSE)]
     assert link.last_error == "closed by the validator"  # it asked, so it lists us
     assert link.requests == 1
+
+
+def test_a_port_that_hangs_up_again_and_again_is_connected_once_and_not_again_before_it_asks() -> None:
+    """Another program's port, say: it asks for nothing, and what was signed through it is nothing."""
+    seen: list[LinkState] = []
+
+    async def opened(link: ValidatorLink, theirs: socket.socket) -> Responder:
+        responder = await shake(theirs)
+        async with asyncio.timeout(PATIENCE_S):
+            while link._socket is None:
+                await asyncio.sleep(0.001)
+        seen.append(link.state)
+        return responder
+
+    async def hangs_up(link: ValidatorLink, theirs: socket.socket) -> None:
+        await opened(link, theirs)
+
+    async def asks(link: ValidatorLink, theirs: socket.socket) -> None:
+        frames, loop = (await opened(link, theirs)).frames(CORE), asyncio.get_running_loop()
+        await loop.sock_sendall(theirs, frames.seal(CORE.encode_message(Dialect.PROTO, Message(Kind.PING_REQUEST))))
+        await read(theirs)
+        seen.append(link.state)
+
+    async def main() -> None:
+        link: ValidatorLink | None = None
+        for listener in (hangs_up, hangs_up, asks, hangs_up, hangs_up):
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            made, log = make(ours)
+            if link is None:
+                link = made
+                logged = log
+            link._dial = made._dial
+            with theirs:
+                listening = asyncio.create_task(listener(link, theirs))
+                connecting = asyncio.create_task(link._connect_and_serve())
+                await asyncio.wait_for(listening, PATIENCE_S)
+            await asyncio.wait_for(connecting, PATIENCE_S)
+        assert link is not None
+        assert link.connects == 5
+        assert sum(event == "validator connected" for event, _ in logged.lines) == 3
+
+    asyncio.run(main())
+    connected, shaken = LinkState.CONNECTED, LinkState.HANDSHAKE
+    assert seen == [connected, shaken, shaken, connected, connected, shaken]
 
 
 def test_another_identity_gets_no_message_3() -> None:
