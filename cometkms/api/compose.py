@@ -87,13 +87,14 @@ def _bounded(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _buckets(part: Untrusted) -> Buckets | None:
+    """None for what is no cumulative histogram of whole samples."""
     count, total = part["count"].amount, part["sum_us"].amount
-    if count is None or total is None:
+    if count is None or total is None or count % 1:
         return None
     bounds: list[tuple[float, float]] = []
     for one in part["buckets"].items:
         pair = [number.amount for number in one.items]
-        if len(pair) != 2 or pair[0] is None or pair[1] is None:
+        if len(pair) != 2 or pair[0] is None or pair[1] is None or pair[1] % 1:
             return None
         bound, below = pair[0] / 1e6, pair[1]
         if bounds and not (bound > bounds[-1][0] and below >= bounds[-1][1]):

@@ -20,7 +20,6 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "api/process.py": "tests/e2e/test_metrics.py",
         "audit/process.py": "tests/e2e/test_audit.py",
         "ipc/helper.py": "tests/unit/state/test_writer.py",
-        "operator/demo/nodes.py": "tests/e2e/test_demo.py",
         "signer/process.py": "tests/e2e/test_hardening.py",
         "state/control.py": "tests/e2e/test_cluster_commands.py",
         "state/process.py": "tests/e2e/test_cluster.py",

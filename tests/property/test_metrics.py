@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -60,6 +60,8 @@ def test_sections_that_hold_anything(sections: dict[str, Any], accept: str) -> N
 
 @OFTEN
 @given(st.lists(st.tuples(st.sampled_from(PATHS), JSON), min_size=1, max_size=4))
+@example([(("state", "permit_hist", "buckets", 1, 1), 0.5)])
+@example([(("state", "permit_hist", "count"), 1e6 + 0.5)])
 def test_a_whole_board_with_something_else_in_some_places(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     sections = FullBoard().sections_now
     for path, value in changes:

@@ -3,6 +3,7 @@ frozen, started again and stopped."""
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -210,7 +211,7 @@ def _fetch(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=STATUS_TIMEOUT_S) as response:  # noqa: S310 - our own http://127.0.0.1
             found = json.load(response)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # it may be killed within its answer
         return {}
     return found if isinstance(found, dict) else {}
 
