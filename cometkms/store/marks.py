@@ -235,7 +235,7 @@ def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file
     raise StateError(
         f"{chain_id}: {what}: {why}. What this key has signed since is not known, so it does not sign",
         cure=f"an old copy: the {files.store_path.parent} that this node ran with last; where that is gone, or another signer has the key: stop that one for "
-        "good, read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it. Only where "
+        f"good, {RECOVER_CURE}. Only where "
         f"another signer wrote that very file, and is off for good, `cmkms state import --chain-id {chain_id} {path}` is enough; after a "
         "`cmkms chain reset` that was cut short, that again",
     )
