@@ -97,11 +97,11 @@ def import_state(
     target = files.chains[settings.chains.index(chain)]
     refuse_own_file(Path(file), chain.state_file, chain.id, files.store_path)
     mark = _brought(Path(file), target)
-    if went := went_out(chain.state_file, chain.id, files.store_path):
-        refuse_unshown(went, mark.hrs, typed=False, unused=False)
     if not files.alone and has_store(files.store_path):
         refuse_running_members(settings)
-    with locked_home(chosen_home()):
+    with locked_home(chosen_home()):  # no export comes between what is asked here and what is written
+        if went := went_out(chain.state_file, chain.id, files.store_path):
+            refuse_unshown(went, mark.hrs, typed=False, unused=False)
         imported = import_mark(files, target, mark, core)
     click.echo(f"watermark of {chain.id}: {_words(imported)}", err=as_json)
     if as_json:
