@@ -158,10 +158,10 @@ def run_loop(
 ) -> int:
     """Run `main(stop)` under uvloop until it returns, then return 0. STOP_SIGNAL sets `stop`.
 
-    The heartbeat is a timer of this very loop, every `beat_s` seconds, and the log's writing and
-    what a process does a few times a second go with it. An exception that reaches the loop ends the
-    process with its exit code: a callback that failed is never ignored. Raises: the first failure,
-    when the loop is gone; it is told once, by the supervisor.
+    The heartbeat is a timer of this very loop, every `beat_s` seconds until `main` is over, and the
+    log's writing and what a process does a few times a second go with it. An exception that reaches
+    the loop ends the process with its exit code: a callback that failed is never ignored. Raises:
+    the first failure, when the loop is gone; it is told once, by the supervisor.
     """
     failures: list[BaseException] = []
     log_beats, full_collection_beats = round(_LOG_S / beat_s), round(_FULL_COLLECTION_S / beat_s)
@@ -170,6 +170,7 @@ def run_loop(
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         beats = 0
+        timer: asyncio.TimerHandle | None = None
         work = asyncio.current_task()
 
         def on_exception(_loop: asyncio.AbstractEventLoop, details: dict[str, object]) -> None:
@@ -179,8 +180,8 @@ def run_loop(
                 work.cancel()
 
         def beat() -> None:
-            nonlocal beats
-            loop.call_later(beat_s, beat)
+            nonlocal beats, timer
+            timer = loop.call_later(beat_s, beat)
             context.beat()
             context.at_beat()
             if beats % log_beats == 0:
@@ -197,7 +198,11 @@ def run_loop(
         gc.freeze()
         gc.disable()  # beat() does it
         beat()
-        await main(stop)
+        try:
+            await main(stop)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     try:
         uvloop.run(body())

@@ -354,8 +354,9 @@ class _Signer:
         return True
 
     async def stop(self) -> None:
-        """Close every connection; the validator of a request under way asks the next signer."""
-        self._release()
+        """Close every connection, open none; the validator of a request under way asks the next."""
+        self._loop.remove_reader(self._parts.permits.fileno())
+        self._on_lease(Lease(self._nonce, granted=False, ttl_ms=0))
         if self._agents is not None:
             self._agents.close()
         await self._links.closed()
@@ -464,7 +465,6 @@ class _Signer:
             self._release()
 
     def _lose_lease(self) -> None:
-        self._lease_ends = None
         self._log.error("lease not renewed", why="the state process does not answer")
         self._release()
 

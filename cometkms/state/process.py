@@ -213,7 +213,6 @@ class _State:
         self._publishing: asyncio.TimerHandle | None = None
         self._events = StateEvents(wall_clock=time.time, clock=time.monotonic, on_event=self._publish_soon)
         self._network = self._make_network(core, parts)
-        self._raft: RaftLog | None = None
         outside = NodeOutside(
             network=self._network,
             permits=parts.permits,
@@ -314,7 +313,7 @@ class _State:
     def _make_raft(self, node: ClusterNode) -> RaftLog:
         settings = self._parts.settings
         self.node = node
-        self._raft = RaftLog(
+        return RaftLog(
             me=settings.id,
             members=self._parts.files.members,
             journal=Path(JOURNAL_NAME),
@@ -329,7 +328,6 @@ class _State:
             round_trip_s=self._network.round_trip_s,
             flow=node.roster.flow,
         )
-        return self._raft
 
     # --- life ---
 
@@ -358,18 +356,20 @@ class _State:
             self._log.warning("a cluster with the same key would not be noticed here", why=str(error))
 
     async def stop(self) -> None:
-        """The signer is gone: take its last reports, bring the files in step, close."""
+        """The signer is gone: take its last reports, do nothing more by itself, bring the state
+        files in step.
+
+        What is open stays open: the loop may still call what was due, and the process ends.
+        """
         self._on_queue()
         self.node.flush()
         await asyncio.sleep(0)
+        self._loop.remove_reader(self._parts.requests.fileno())
+        self._ticks.stop()
         await self._network.stop()
         await self._control.stop()
         self._files.finish()
-        if self._raft is not None:
-            self._raft.close()
-        self._writer.close()
         self._log.tell_held(everything=True)
-        self._opened.store.close()
 
     def on_reload(self, new: Reloadable) -> None:
         """The other nodes compare the new addresses with theirs, and hear whom the lead

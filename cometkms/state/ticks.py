@@ -34,6 +34,7 @@ class Ticks:
         self._step = step
         self._idle_for_s = idle_for_s
         self._kicked = False
+        self._stopped = False
         self._timer: asyncio.Handle | None = None
         self._due = 0.0  # of the loop's clock: when the look is due
 
@@ -41,9 +42,15 @@ class Ticks:
         """Look for the first time in `after_s` seconds."""
         self._set(after_s)
 
+    def stop(self) -> None:
+        """Look no more, kicked or not."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def kick(self) -> None:
         """There is something to do before the next look."""
-        if not self._kicked:
+        if not self._kicked and not self._stopped:
             self._kicked = True
             self._loop.call_soon(self._on_kick)
 
@@ -59,6 +66,8 @@ class Ticks:
 
     def _on_kick(self) -> None:
         self._kicked = False
+        if self._stopped:
+            return
         self._step()
         idle_s = self._idle_for_s()
         if self._timer is not None and self._loop.time() + idle_s < self._due:

@@ -64,3 +64,32 @@ def test_what_fails_at_a_heartbeat_ends_the_process_with_its_reason() -> None:
         live(ChildContext("child", writer, board), CountingLog(), at_beat, asyncio.Event())
     os.close(reader)
     os.close(writer)
+
+
+def test_nothing_goes_with_a_heartbeat_any_more_when_the_process_has_done_its_work() -> None:
+    """The loop still ends its tasks, which takes a while on a busy machine: what a late heartbeat
+    would look at is closed by then, and the stop ended with an error.
+    """
+    board = Board(("child",), ("child",))
+    reader, writer = os.pipe()
+    context, late, over = ChildContext("child", writer, board), list[str](), list[str]()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            late.append("it ended")
+
+    async def main(_stop: asyncio.Event) -> None:
+        context.on_beat(lambda: late.append("beat") if over else None)
+        tasks.append(asyncio.create_task(slow_to_end()))
+        context.ready()
+        await asyncio.sleep(0.05)
+        over.append("over")
+
+    tasks: list[asyncio.Task[None]] = []
+    assert run_loop(context, main, CountingLog(), beat_s=0.01) == 0
+    assert late == ["it ended"]
+    os.close(reader)
+    os.close(writer)

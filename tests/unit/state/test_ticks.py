@@ -113,3 +113,19 @@ def test_kicks_in_one_round_are_one_look(loop: asyncio.AbstractEventLoop) -> Non
     loop.call_soon(lambda: loop.call_soon(loop.stop))
     loop.run_forever()
     assert len(calls) == 1
+
+
+def test_when_they_are_stopped_neither_a_timer_nor_a_kick_looks_any_more(loop: asyncio.AbstractEventLoop) -> None:
+    calls, step = counted(-1, lambda: None)
+    ticks = Ticks(loop, step=step, idle_for_s=lambda: 0.0001)
+    ticks.start(0.0)
+    loop.call_later(0.02, loop.stop)
+    loop.run_forever()
+    assert calls
+    before = len(calls)
+    ticks.kick()
+    ticks.stop()
+    ticks.kick()
+    loop.call_later(0.02, loop.stop)
+    loop.run_forever()
+    assert len(calls) == before
