@@ -1,5 +1,6 @@
 """Ask the node that runs in this home, over its control socket."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,8 +30,9 @@ def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
     except NoNodeError as error:
         if (holder := holder_of(chosen_home())) is None:
             raise
-        what = f"{holder} holds this home, and nobody answers at {path.parent}"
-        raise OperatorError(what, cure=f"{_cure(holder)}; is --id another node's?") from error
+        why, more = _place_of_socket(path) if holder.is_node else (f"nobody answers at {path.parent}", "")
+        cure = f"{_cure(holder)}; where it says that all is well, {more}" if more else _cure(holder)
+        raise OperatorError(f"{holder} holds this home, and {why}", cure=f"{cure}; is --id another node's?") from error
     except NoAnswerError as error:
         if (holder := holder_of(chosen_home())) is None:
             raise
@@ -41,6 +43,23 @@ def ask_node(node_id: str | None, request: dict[str, Any]) -> dict[str, Any]:
 def _cure(holder: Holder) -> str:
     """The other processes of a node may be well, and say what this one does."""
     return f"`cmkms status`; where that has no answer either, {holder.cure}" if holder.is_node else holder.cure
+
+
+def _place_of_socket(path: Path) -> tuple[str, str]:
+    """What there is where a node that runs should answer, and what helps where it is well but for
+    that.
+    """
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        if not path.parent.is_dir():  # another node's id
+            return f"nobody answers at {path.parent}", ""
+        return (
+            f"its control socket {path} is gone",
+            "this again in a second: the node puts a spare one there, or its log says why not",
+        )
+    what = f"nobody answers at {path.parent}" if is_socket else f"{path} is no socket"
+    return what, f"move {path} away: the node puts a spare one there, or its log says why not"
 
 
 def _socket_of(node_id: str | None) -> Path:

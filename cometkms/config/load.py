@@ -70,6 +70,7 @@ STATE_NAME: Final = "priv_validator_state.json"
 OWN_NAMES: Final = frozenset(
     {
         CONFIG_NAME,
+        ".control.sock",
         "adopted.json",
         "born.json",
         "cluster.key",

@@ -11,12 +11,13 @@ import errno
 import json
 import os
 import socket
+import stat
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from cometkms.errors import OTHER_USER_CURE, BusyError, OperatorError, os_words
+from cometkms.errors import OTHER_USER_CURE, BusyError, OperatorError, disk_failure, os_words
 from cometkms.limits import CONTROL_TIMEOUT_S
 from cometkms.logger import Logger
 
@@ -75,6 +76,21 @@ def listen_control(path: Path) -> socket.socket:
     return listener
 
 
+def spare_path(path: Path) -> Path:
+    """The name of the spare socket until it is needed."""
+    return path.with_name(f".{path.name}")
+
+
+def listen_spare(path: Path) -> socket.socket | None:
+    """Make a second socket beside the one at `path`, for a process that may make none later: it
+    gets that name if the first one is removed. It listens already: whoever takes the process over
+    cannot connect it to anything. None: it cannot be made, and nobody needs it yet.
+    """
+    with contextlib.suppress(BusyError):
+        return listen_control(spare_path(path))
+    return None
+
+
 class ControlServer:
     """Answers one request per connection."""
 
@@ -85,31 +101,97 @@ class ControlServer:
         log: Logger,
         quiet: frozenset[str] = frozenset(),
         listener: socket.socket | None = None,
+        spare: socket.socket | None = None,
     ) -> None:
-        """`quiet`: operations that are asked so often that the log does not name them. `listener`:
-        made already, for one that may not."""
+        """`quiet`: operations that are asked so often that the log does not name them. `listener`,
+        `spare`: made already, for one that may not."""
         self._path = path
         self._listener = listener
+        self._spare = spare
+        self._shown = str(path.absolute())
+        self._why = ""
         self._quiet = quiet
         self._handle = handle
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
+        self._made: os.stat_result | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Answer. Raises: BusyError."""
-        self._socket = self._listener or listen_control(self._path)
-        self._loop.add_reader(self._socket.fileno(), self._on_acceptable)
+        self._take(self._listener or listen_control(self._path))
 
-    async def stop(self) -> None:
-        """Close and remove the socket."""
+    def _take(self, listener: socket.socket) -> None:
+        """Answer at this one, which has the name, from now on."""
+        self._let_go()
+        with contextlib.suppress(OSError):  # removed already: the next look sees it
+            self._made = os.lstat(self._path)
+        self._socket = listener
+        self._loop.add_reader(listener.fileno(), self._on_acceptable)
+
+    def _let_go(self) -> None:
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
-            with contextlib.suppress(FileNotFoundError):
+
+    def look(self) -> None:
+        """Put the spare socket where the name of this one is gone, and say once an episode what
+        became of it. Never raises.
+        """
+        if self._socket is None:
+            return
+        why, cure = self._look_at_name()
+        if why and why != self._why:
+            self._log.error("the control socket is gone", file=self._shown, why=why, cure=cure)
+        self._why = why
+
+    def _look_at_name(self) -> tuple[str, str]:
+        """Why nobody can ask this node, and the cure; ("", ""): everybody can."""
+        try:
+            there = os.lstat(self._path)
+        except FileNotFoundError:
+            return self._take_spare()
+        except OSError:  # of a disk that fails, say: it is looked at again
+            return self._why, ""
+        if self._made is not None and os.path.samestat(there, self._made):
+            return "", ""
+        what = "another socket" if stat.S_ISSOCK(there.st_mode) else "something else"
+        return f"{what} is in its place", "move away what is there: the node puts its spare one there"
+
+    def _take_spare(self) -> tuple[str, str]:
+        gone = "it was removed, and there is no spare one"
+        again = "restart this node if nothing else is gone from its directory, and leave its socket alone"
+        if self._spare is None:
+            return gone, again
+        try:
+            spare_path(self._path).rename(self._path)
+        except FileNotFoundError:
+            return gone, again
+        except OSError as error:
+            failure = disk_failure(error)
+            cure = failure.cure if failure else "give its directory back to the node's user: the node puts it back"
+            return f"it was removed, and cannot be put back: {os_words(error)}", cure
+        self._take(self._spare)
+        self._spare = None
+        self._log.warning(
+            "the control socket was removed, and the spare one is in its place",
+            file=self._shown,
+            cure="leave it alone while a node runs: `cmkms peers`, `leader` and `drill` ask there",
+        )
+        return "", ""
+
+    async def stop(self) -> None:
+        """Close and remove the socket; what is in its place stays."""
+        if self._socket is not None:
+            self._let_go()
+            with contextlib.suppress(OSError):
                 self._path.unlink()
+        if self._spare is not None:
+            self._spare.close()
+            with contextlib.suppress(OSError):
+                spare_path(self._path).unlink()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -42,7 +42,7 @@ from cometkms.ipc.child import HAND_OVER_SIGNAL, ChildContext, run_loop, watch_n
 from cometkms.keys.cluster import ClusterIdentity, Derivation, cluster_digest
 from cometkms.limits import STATE_UID, TICK_S
 from cometkms.log import Log
-from cometkms.net.control import ControlServer, listen_control
+from cometkms.net.control import ControlServer, listen_control, listen_spare
 from cometkms.state.control import OperatorDesk
 from cometkms.state.events import StateEvents
 from cometkms.state.favourite import PRIORITY_FACT
@@ -67,6 +67,7 @@ from cometkms.wire.queue_messages import decode
 #: Imported when they are first needed.
 LATE: Final[tuple[str, ...]] = ()
 CONTROL_NAME: Final = "control.sock"
+_ASKED_OFTEN: Final = frozenset({"watch"})
 _EVENT_DELAY_S: Final = 0.01  # what happens together is published together
 
 
@@ -94,7 +95,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
         log.error("state reconciled", what=warning)
     mode, home = Mode(parts.settings.hardening), parts.files.store_path.parent
     writer = start_writer(parts.settings.home, parts.files, _secrets(parts.settings), mode, core)
-    control = listen_control(home / CONTROL_NAME)
+    control = listen_control(home / CONTROL_NAME), listen_spare(home / CONTROL_NAME)
     os.chdir(
         home
     )  # what it works with from here on has no directory's name: as another user it could not come here by one
@@ -176,7 +177,7 @@ class _State:
         core: Core,
         opened: OpenedNode,
         writer: StateWriter,
-        control: socket.socket,
+        control: tuple[socket.socket, socket.socket | None],
         measures: tuple[Measure, ...],
         log: Log,
         context: ChildContext,
@@ -270,7 +271,7 @@ class _State:
             publish_soon=self._publish_soon,
             log=self._log,
         )
-        self._control = ControlServer(Path(CONTROL_NAME), desk.answer, self._log, frozenset({"watch"}), control)
+        self._control = ControlServer(Path(CONTROL_NAME), desk.answer, self._log, _ASKED_OFTEN, *control)
 
     def _make_network(self, core: Core, parts: StateParts) -> PeerNetwork:
         settings = parts.settings
@@ -346,6 +347,7 @@ class _State:
         self.node.start()
         self._report.write()
         self._context.on_beat(watch_store(self._opened.store, self.node, self._log, self._publish_soon))
+        self._context.on_beat(self._control.look)
         self._context.on_beat(self._report.on_beat)
 
     def _listen_alone(self) -> None:

@@ -548,7 +548,7 @@ def test_a_node_that_is_left_alone_tells_who_was_away_from_an_old_copy_of_who_wa
     validator.connect()
     validator.must_sign(PRECOMMIT, 5)
     one.kill()
-    shutil.copytree(one.home, copy := one.home.with_name("copy"), ignore=shutil.ignore_patterns("control.sock"))
+    shutil.copytree(one.home, copy := one.home.with_name("copy"), ignore=shutil.ignore_patterns("*control.sock"))
     one.start()
     whole([zero, one, two])
     two.kill()

@@ -129,6 +129,11 @@ def test_a_node_that_is_shut_off_signs_reconnects_restarts_and_imports_nothing(
     with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/events", timeout=PATIENCE_S) as stream:
         assert stream.readline()
     assert cmkms("peers", "--home", str(node.home)).returncode == 0
+    (control,) = node.home.glob("data/*/control.sock")
+    control.unlink()
+    until("its control socket is made anew", control.exists)
+    assert cmkms("peers", "--home", str(node.home)).returncode == 0
+    assert control.stat().st_mode & 0o777 == 0o600
     until(lambda: f"the signer that was killed is told\n{node.log()}", sends_to.alerts)
     sends_to.behave = "500"  # what it does when nobody takes it is imported before, too
     os.kill(node.child("audit")["pid"], signal.SIGKILL)

@@ -224,7 +224,7 @@ def test_strict_start_after_power_was_lost_everywhere_and_one_disk_says_what_to_
         cluster.kill(name)
     node2 = cluster.nodes["node2"]
     old = node2.home.with_name("old-node2")
-    shutil.copytree(node2.home, old, ignore=shutil.ignore_patterns("control.sock"))
+    shutil.copytree(node2.home, old, ignore=shutil.ignore_patterns("*control.sock"))
     cluster.wipe("node2")
     cluster.start()
     for name in cluster.ids:

@@ -464,7 +464,7 @@ def test_a_disk_is_put_into_another_machine_and_the_old_one_runs_again_from_an_i
     shutil.copytree(
         nodes.nodes["node2"].home / "data",
         moved.home / "data",
-        ignore=shutil.ignore_patterns("control.sock"),
+        ignore=shutil.ignore_patterns("*control.sock"),
         dirs_exist_ok=True,
     )
     for name in ("priv_validator_state.json", "born.json"):

@@ -40,7 +40,7 @@ def wipe(member: Member) -> Path:
     """Its machine is gone; returns the disk that was in it."""
     member.kill()
     disk = member.home.with_name(f"old-{member.id}")
-    shutil.copytree(member.home, disk, ignore=shutil.ignore_patterns("control.sock"))
+    shutil.copytree(member.home, disk, ignore=shutil.ignore_patterns("*control.sock"))
     shutil.rmtree(member.home / "data")
     return disk
 

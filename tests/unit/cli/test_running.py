@@ -281,3 +281,36 @@ def test_a_node_that_takes_a_request_and_gives_no_answer_is_told_with_who_it_is(
         said = refusal(invoke(home, *command))
     assert f"it did not answer in time; {held}" in said
     assert said.endswith("where that has no answer either, wait if it has only begun; else its log, and stop it")
+
+
+def _stale(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(path.name)
+
+
+@pytest.mark.parametrize(
+    ("there", "why", "more"),
+    [
+        (lambda _: None, "its control socket {} is gone; ", "this again in a second: the node puts a spare one there"),
+        (Path.mkdir, "{} is no socket; ", "move {} away: the node puts a spare one there"),
+        (_stale, "nobody answers at", "move {} away: the node puts a spare one there"),
+    ],
+)
+@pytest.mark.parametrize("command", [["leader", "show"], ["peers"]])
+def test_a_node_whose_socket_is_gone_is_told_with_what_brings_it_back(
+    home: Path, held: str, command: list[str], there: Callable[[Path], object], why: str, more: str
+) -> None:
+    path = home / "data" / "node0" / "control.sock"
+    path.parent.mkdir(parents=True)
+    there(path)
+    said = refusal(invoke(home, *command, "--id", "node0"))
+    assert f"{held}, and {why.format(path)}" in said
+    assert (
+        f"where it says that all is well, {more.format(path)}, or its log says why not; is --id another node's?" in said
+    )
+
+
+def test_another_nodes_id_is_told_as_that_alone(home: Path, held: str) -> None:
+    said = refusal(invoke(home, "peers", "--id", "node7"))
+    assert said.startswith(f"{held}, and nobody answers at {home}/data/node7; cure: `cmkms status`; ")
+    assert "all is well" not in said

@@ -18,6 +18,7 @@ from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, UnavailableError
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.hardening.user import Whom
+from cometkms.net.control import listen_spare
 from tests.unit.hardening.child import in_child, opened, outcome
 
 ABI = landlock.abi()
@@ -78,19 +79,23 @@ def test_a_store_and_a_socket_are_worked_with_in_the_data_directory(home: Path) 
     data = Path("data")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made_before:
         made_before.bind(str(home / "data" / "control.sock"))
+    spare = listen_spare(home / "data" / "control.sock")
+    assert spare is not None
     _, told = shut(
-        keeps(home),
+        keeps(home, tcp=True),
         lambda: write_atomically(data / "promises", b"x"),
         lambda: opened(data / "promises", "rb"),
         lambda: (data / "promises").rename(data / "promises.broken"),
         lambda: os.listdir(data),
         lambda: (data / "control.sock").unlink(),
+        lambda: (data / ".control.sock").rename(data / "control.sock"),
+        lambda: spare.connect("data/control.sock"),
         lambda: (data / "audit").mkdir(),
         lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
         lambda: (data / "promises.broken").symlink_to("/etc/shadow"),
         lambda: os.chown(data, 0, 0),
     )
-    assert told == [*["done"] * 6, "EACCES", "EPERM", "EPERM"]
+    assert told == [*["done"] * 6, "EINVAL", "done", "EACCES", "EPERM", "EPERM"]
 
 
 def test_whoever_executes_a_program_is_killed_in_every_process(home: Path) -> None:

@@ -1,6 +1,7 @@
 """The operator's socket: owner only, one line asked, one answered."""
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cometkms.errors import OperatorError
+from cometkms.errors import READ_ONLY_CURE, OperatorError
 from cometkms.net import control
-from cometkms.net.control import REQUEST_MAX_BYTES, ControlServer, ask
+from cometkms.net.control import REQUEST_MAX_BYTES, ControlServer, ask, listen_spare
 
 
 class Quiet:
@@ -146,3 +147,125 @@ class _Nobody:
     @staticmethod
     def unpack(_data: bytes) -> tuple[int, int, int]:
         return (1, 65534, 65534)
+
+
+class Told(Quiet):
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def warning(self, event: str, **fields: object) -> None:
+        self.lines.append((event, fields))
+
+    error = warning
+
+
+def watched(path: Path, work: Any) -> list[tuple[str, dict[str, object]]]:
+    """What a server says that `work(look)` was done to, in a thread; look() is a heartbeat."""
+    told = Told()
+
+    async def main() -> None:
+        server = ControlServer(path, echo, told, spare=listen_spare(path))
+        server.start()
+        loop = asyncio.get_running_loop()
+
+        async def look() -> None:
+            server.look()
+
+        try:
+            await asyncio.to_thread(work, lambda: asyncio.run_coroutine_threadsafe(look(), loop).result())
+        finally:
+            await server.stop()
+
+    asyncio.run(main())
+    return told.lines
+
+
+def test_the_spare_one_is_put_where_the_socket_was_removed_and_then_the_cure_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def work(look: Any) -> None:
+        look()
+        path.rename(tmp_path / "aside")
+        look()
+        look()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert ask(path, {"op": "x"})["ok"]
+        path.unlink()
+        look()
+        look()
+
+    spared, gone = watched(path, work)
+    assert spared[0] == "the control socket was removed, and the spare one is in its place"
+    assert gone[0] == "the control socket is gone"
+    assert spared[1]["file"] == gone[1]["file"] == str(path)
+    assert gone[1]["why"] == "it was removed, and there is no spare one"
+    assert gone[1]["cure"] == "restart this node if nothing else is gone from its directory, and leave its socket alone"
+    assert [one.name for one in tmp_path.iterdir()] == ["aside"]
+
+
+def test_a_spare_one_that_was_removed_or_could_not_be_made_is_missed_only_when_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def work(look: Any) -> None:
+        (tmp_path / ".control.sock").unlink()
+        look()
+        assert ask(path, {"op": "x"})["ok"]
+        path.unlink()
+        look()
+
+    ((event, fields),) = watched(path, work)
+    assert (event, fields["why"]) == ("the control socket is gone", "it was removed, and there is no spare one")
+    (tmp_path / ".control.sock").mkdir()
+    assert listen_spare(path) is None
+    assert watched(path, lambda _: None) == []
+
+
+def test_what_lies_in_its_place_is_told_once_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def work(look: Any) -> None:
+        path.unlink()
+        path.mkdir()
+        look()
+        look()
+        path.rmdir()
+        look()
+        assert ask(path, {"op": "x"})["ok"]
+        path.unlink()
+        path.mkdir()
+        look()
+
+    gone, spared, again = watched(path, work)
+    assert gone[1]["why"] == "something else is in its place"
+    assert spared[0] == "the control socket was removed, and the spare one is in its place"
+    assert (again[0], again[1]["cure"]) == (gone[0], "move away what is there: the node puts its spare one there")
+    assert path.is_dir(), "the end of the server is none of an error's"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cure"),
+    [
+        (errno.EACCES, "give its directory back to the node's user: the node puts it back"),
+        (errno.EROFS, READ_ONLY_CURE),
+    ],
+)
+def test_a_name_that_cannot_be_made_is_told_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: int, cure: str
+) -> None:
+    path = tmp_path / "control.sock"
+
+    def refuses(*_: object) -> None:
+        raise OSError(wrong, os.strerror(wrong))
+
+    def work(look: Any) -> None:
+        path.unlink()
+        with monkeypatch.context() as shut:
+            shut.setattr(Path, "rename", refuses)
+            look()
+            look()
+        look()
+        assert ask(path, {"op": "x"})["ok"]
+
+    refused, _ = watched(path, work)
+    assert refused[1]["why"] == f"it was removed, and cannot be put back: {os.strerror(wrong).lower()}"
+    assert refused[1]["cure"] == cure
