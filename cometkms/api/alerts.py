@@ -133,6 +133,10 @@ RULES: Final[dict[str, Rule]] = {
     "config_differs": Rule(
         3.0, 3.0, "compare `cmkms config digest` on both nodes, and their config.toml; make them alike and restart the wrong one"
     ),
+    "home_unlocked": Rule(
+        2.0, 1.0, "put right what its text names: move away what is in the lock file's place, or put the home back at its name; `cmkms status` says when "
+        "it is over; until then run no command there that changes a stopped node"
+    ),
     "webhook_failing": Rule(
         30.0, 5.0, "`cmkms alert test` on this machine sends one and says what came back; is the address still valid, and may this machine reach it?"
     ),
@@ -240,6 +244,8 @@ class Alerts:
         yield from self._validators(status, unreached=unreached)
         yield from self._restarting(status)
         yield from self._slow(status, monotonic)
+        if why := status.get("home_unlocked", ""):
+            yield Held("home_unlocked", "", f"this node does not hold its home's lock: {why}")
         if error := status.get("audit", {}).get("error", ""):
             yield Held("audit_failing", "", f"the audit log is not written: {error}")
         if error := status.get("webhook", {}).get("error", ""):

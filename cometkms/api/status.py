@@ -96,6 +96,7 @@ class Status(TypedDict, total=False):
     why: str
     strict_wait: StrictWaitReport | None
     store_gone: str
+    home_unlocked: str
     term: int
     epoch: int
     digest: str
@@ -157,6 +158,7 @@ def compose_status(
     status["sync_hist"] = state.get("sync_hist", {})
     status["events"] = state.get("events", [])
     status["warnings"] = [*state.get("warnings", []), *signer.get("warnings", []), *_beside(sections, beat_ages_s)]
+    status["home_unlocked"] = (sections["supervisor"] or {}).get("home_unlocked", "")
     status["warnings"] += _not_reloaded(sections)
     if (audit := sections.get("audit")) is not None:
         shown: AuditSection = {**audit}
@@ -212,6 +214,8 @@ def _hardening(sections: Sections) -> list[MeasureReport]:
 def _beside(sections: Sections, beat_ages_s: Mapping[str, float | None]) -> list[str]:
     """What is wrong with processes without which the node signs on."""
     found = trouble_of_supervisor(beat_ages_s)
+    if why := (sections["supervisor"] or {}).get("home_unlocked", ""):
+        found.append(f"this node does not hold its home's lock: {why}; signing goes on")
     for child in (sections["supervisor"] or {}).get("children", []):
         if (name := child.get("name", "")) in BESIDE:
             found += [f"{words}; signing goes on" for words in trouble_of_child(name, child, beat_ages_s)]

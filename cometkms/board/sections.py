@@ -484,7 +484,8 @@ class ReloadReport(TypedDict, total=False):
 
 
 class SupervisorSection(TypedDict, total=False):
-    """Written by the supervisor. started_at: UNIX seconds."""
+    """Written by the supervisor. started_at: UNIX seconds. home_unlocked: why it does not hold the
+    home's lock; "": it does."""
 
     version: str
     pid: int
@@ -494,6 +495,7 @@ class SupervisorSection(TypedDict, total=False):
     children: list[ChildReport]
     use: dict[str, UseReport]
     hardening: list[MeasureReport]
+    home_unlocked: str
     reload: ReloadReport
 
 

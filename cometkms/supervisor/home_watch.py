@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from cometkms.errors import BusyError, CometKMSError
+from cometkms.errors import CometKMSError
 from cometkms.store.lock import LOCK_NAME, hold_anew
 from cometkms.supervisor.child import SupervisorLog
 
@@ -18,16 +18,15 @@ class HomeWatch:
         self._home, self._lock, self._log = home, lock, log
         self._why = ""
 
-    def look(self) -> None:
-        """Say it once an episode."""
+    def look(self) -> str:
+        """Why the lock is not held, which is logged once an episode; "": it is."""
         try:
             was_gone = hold_anew(self._home, self._lock)
         except CometKMSError as error:
-            if str(error) != self._why:
-                self._why = str(error)
-                cure = error.cure if isinstance(error, BusyError) else _CURE
-                self._log.error("the home's lock is not held", why=error.what, cure=cure)
-            return
+            if error.what != self._why:
+                self._why = error.what
+                self._log.error("the home's lock is not held", why=error.what, cure=_cure(error))
+            return self._why
         self._why = ""
         if was_gone:
             self._log.error(
@@ -35,3 +34,9 @@ class HomeWatch:
                 file=str(self._home / LOCK_NAME),
                 cure="leave it alone while a node runs: it keeps commands for stopped nodes out",
             )
+        return ""
+
+
+def _cure(error: CometKMSError) -> str:
+    """A file that cannot be made has its own cure; a home that is not there at its name has ours."""
+    return _CURE if isinstance(error.__cause__, FileNotFoundError) or not error.cure else error.cure

@@ -97,7 +97,8 @@ class Supervisor:
 
     `one_stream`: a person reads log and stderr in one place: why the node ended is said once, on
     stderr. `reload` loads the settings anew, keeps them for children that start later, and never
-    raises; None: there is nothing to reload. `look_home` is called at every look, and never raises.
+    raises; None: there is nothing to reload. `look_home` is called at every look, never
+    raises, and says why the home's lock is not held, or "".
     """
 
     specs: list[ChildSpec]
@@ -108,7 +109,7 @@ class Supervisor:
     notifier: Notifier = field(default_factory=Notifier)
     reload: Callable[[], Reloaded] | None = None
     one_stream: bool = False
-    look_home: Callable[[], None] = lambda: None
+    look_home: Callable[[], str] = lambda: ""
     _children: list[Child] = field(init=False)
     _service: Service = field(init=False)
     _reloading: Reloading = field(init=False)
@@ -135,7 +136,7 @@ class Supervisor:
         try:
             while self._ending is None:
                 self.board.beat(SUPERVISOR)
-                self.look_home()
+                self.facts = {**self.facts, "home_unlocked": self.look_home()}
                 self._start_due()
                 self._publish()
                 self._service.notify()

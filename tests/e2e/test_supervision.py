@@ -311,3 +311,22 @@ def test_the_signer_cannot_be_dumped_and_the_api_process_reaches_no_queue(make_n
     for name, text in maps.items():
         writable = [line for line in text.splitlines() if "memfd:cmkms-" in line and "rw-s" in line]
         assert [f"cmkms-{name}" in line for line in writable] == [True], writable
+
+
+def test_a_home_whose_lock_file_something_stands_for_is_an_alert_until_it_is_held_again(
+    make_node: Callable[..., Node],
+) -> None:
+    node = make_node(free_tcp())
+    node.start()
+    lock = node.home / "cmkms.lock"
+
+    def told() -> list[str]:
+        return [one["what"] for one in node.status()["alerts"] if one["name"] == "home_unlocked"]
+
+    lock.unlink()
+    lock.mkdir()
+    until("it is told", told)
+    assert told() == [f"this node does not hold its home's lock: {lock} cannot be opened: is a directory"]
+    lock.rmdir()
+    until("it is over", lambda: not told())
+    assert node.stop() == 0

@@ -44,6 +44,7 @@ ALERTS = {
     "CometKMSAgentAway": "agent_away",
     "CometKMSChildRestarting": "child_restarting",
     "CometKMSConfigDiffers": "config_differs",
+    "CometKMSHomeUnlocked": "home_unlocked",
     "CometKMSAuditFailing": "audit_failing",
     "CometKMSWebhookFailing": "webhook_failing",
 }

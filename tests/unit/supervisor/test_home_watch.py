@@ -61,10 +61,11 @@ def test_one_that_another_holds_or_that_cannot_be_made_is_told_once_and_tried_ag
     (tmp_path / LOCK_NAME).unlink()
     (tmp_path / LOCK_NAME).mkdir()
     watch.look()
-    watch.look()
+    assert watch.look() == f"{tmp_path / LOCK_NAME} cannot be opened: is a directory"
     assert len(log.lines) == 2
+    assert log.lines[1][1]["cure"] == "move it away: a lock file is made anew"
     (tmp_path / LOCK_NAME).rmdir()
-    watch.look()
+    assert watch.look() == ""
     assert len(log.lines) == 3
     assert holder_of(tmp_path) is not None
 
@@ -104,6 +105,9 @@ def test_a_supervisor_looks_while_it_runs(tmp_path: Path, start: Callable[..., D
     dummies = start(ALL, home=home)
     dummies.await_log("child running", count=len(ALL))
     (home / LOCK_NAME).unlink()
+    (home / LOCK_NAME).mkdir()
+    dummies.await_log("the home's lock is not held")
+    (home / LOCK_NAME).rmdir()
     dummies.await_log("the home's lock file was removed or replaced, and is held anew")
     until("its own", lambda: (found := holder_of(home)) is not None and found.pid == str(dummies.pid) and found.is_node)
     assert dummies.stop() == 0
