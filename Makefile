@@ -11,8 +11,8 @@ FUZZ_SECONDS ?= 600
 
 SEEDS ?= 2000
 # Of the simulation beside all other tests, without a member that lies and with one; `make sim` runs SEEDS of them, `make attack` ever new ones.
-TEST_SEEDS ?= 300
-TEST_ROGUE_SEEDS ?= 100
+TEST_SEEDS ?= 100
+TEST_ROGUE_SEEDS ?= 50
 N ?= 5
 ONLY ?=
 CORES := $(shell nproc)
