@@ -35,7 +35,7 @@ from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
 from cometkms.store.home_born import note_found, refuse_lost
-from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep, surely_kept_marks
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import bring_up, known_mark, reconcile, refuse_lacking, verified_state
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
@@ -283,9 +283,11 @@ def rename(
         check_beside([chain.state_file], store_path)
         burnt = _burnt(new, min_height, yes_height, ask=yes, as_json=as_json)
         before, after = _marks(settings, chain, old, new, burnt, not_mistyped=not_mistyped, write=yes)
-        aside = name_to_keep(chain.state_file, old)
+        done = _kept_already(chain.state_file, old, before) if _shows(chain.state_file, new, after) else None
+        aside = done or name_to_keep(chain.state_file, old)
+        goes = "is" if done else "goes to"
         say(
-            f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file goes to {aside}",
+            f"{old}  stands at {_place(before)} and keeps that in the promise store; its state file {goes} {aside}",
             err=as_json,
         )
         say(f"{new}  begins at {_place(after)}", err=as_json)
@@ -293,19 +295,42 @@ def rename(
         # place: interrupted anywhere a state file is there, and the same command goes on
         if yes:
             carry_export(chain.state_file, old, new, store_path)
-            state_file.save(aside, before)
-            state_file.save(chain.state_file, after)
+            if done is None:
+                state_file.save(aside, before)
+                state_file.save(chain.state_file, after)
     if as_json:
-        found = {"home": str(settings.home), "node_id": settings.id, "from": old, "to": new, "changed": yes}
+        found = {
+            "home": str(settings.home),
+            "node_id": settings.id,
+            "from": old,
+            "to": new,
+            "changed": yes and done is None,
+        }
         marks = {"from_stands": before.hrs._asdict(), "to_begins": after.hrs._asdict(), "kept": str(aside)}
         show_json({**found, **marks, "set": to_set})
     if not yes:
-        say("Nothing was changed; --yes does it.", err=as_json)
+        say("It is done already." if done else "Nothing was changed; --yes does it.", err=as_json)
         return
+    if done:
+        say("It is done already: nothing was changed.", err=as_json)
     say(
         f"Then: set {_in_config(settings, chain, new)}, do both on every node, and start them.",
         err=as_json,
     )
+
+
+def _shows(path: Path, chain_id: str, mark: Watermark) -> bool:
+    """Whether a state file is what a rename to this id writes."""
+    try:
+        return state_file.load(path, chain_id, choose.load().parse_sign_bytes) == mark
+    except StateError:
+        return False
+
+
+def _kept_already(path: Path, chain_id: str, mark: Watermark) -> Path | None:
+    """The state file that a rename kept of this id as it stands. Raises: StateError."""
+    kept = surely_kept_marks(path, chain_id, choose.load().parse_sign_bytes)
+    return next((one for shown, one in kept if shown == mark), None)
 
 
 def _chosen(settings: Settings, old: str, new: str) -> Chain:

@@ -164,6 +164,27 @@ def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(
     }
 
 
+def test_a_rename_that_is_given_again_says_that_it_is_done_and_keeps_no_more_copies(alone: Path) -> None:
+    rename = ("rename", "--from", "hub", "--to", "b")
+
+    def files() -> dict[str, bytes]:
+        return {one.name: one.read_bytes() for one in (alone / "priv").iterdir()}
+
+    assert "done already" not in invoke(alone, *rename).output
+    first = json.loads(invoke(alone, *rename, "--yes", "--json").stdout)
+    before = files()
+    assert first["changed"]
+    again = invoke(alone, *rename, "--yes")
+    assert "It is done already: nothing was changed.\nThen: set chain_id" in again.output
+    found = json.loads(invoke(alone, *rename, "--yes", "--json").stdout)
+    assert found == {**first, "changed": False}
+    assert "It is done already." in invoke(alone, *rename).output
+    assert files() == before
+    Path(first["kept"]).unlink()
+    assert json.loads(invoke(alone, *rename, "--yes", "--json").stdout)["changed"], "a copy that is gone is kept again"
+    assert files() == before
+
+
 def test_a_rename_after_which_the_id_in_the_settings_was_forgotten_is_given_once_more(home: Path) -> None:
     """RUNBOOK "Another chain id": meanwhile the node signs for the old id, in the new one's file."""
     config, state = home / "config.toml", home / "priv" / "priv_validator_state.json"
