@@ -278,7 +278,22 @@ def _permissions(patient: Patient) -> list[Finding]:
                 break
     places = [files.look_at(path, secret=path in secret) for path in paths]
     found = files.judge_places([place for place in places if place is not None], home.stat().st_uid)
-    return found + _handing_over(patient) + files.judge_writing(home)
+    found += _handing_over(patient)
+    if patient.node is None and patient.settings is not None:
+        control = home / "data" / patient.settings.id / "control.sock"
+        found += files.judge_in_the_way(home / LOCK_NAME, control)
+    return found + _writing(patient)
+
+
+def _writing(patient: Patient) -> list[Finding]:
+    """Whether a node makes its files: its state files beside the keys, too."""
+    beside = [chain.state_file.parent for chain in patient.chains]
+    own = [patient.home / "data" / patient.settings.id] if patient.settings is not None else []
+    places = dict.fromkeys((patient.home, patient.home / "priv", *beside, patient.home / "data", *own))
+    for place in places:
+        if place.is_dir() and (found := files.judge_writing(place)):
+            return found  # of a disk that is read-only as a whole, say: once
+    return []
 
 
 def _handing_over(patient: Patient) -> list[Finding]:
@@ -310,7 +325,8 @@ def _disk(patient: Patient, measured: latency.Measured) -> list[Finding]:
         found.append(disk.judge_syncs(probe))
     except OSError as error:
         failure = disk_failure(error)
-        cure = failure.cure if failure is not None else cure_of_file(error, "run the doctor as the node's user")
+        otherwise = files.cure_of_directory(directory, "run the doctor as the node's user")
+        cure = failure.cure if failure is not None else cure_of_file(error, otherwise)
         found.append(fail(disk.AREA, f"{directory} cannot be written and synced: {said(error)}", cure))
     return found
 

@@ -99,13 +99,34 @@ def judge_handing_over(directory: Path, process: str, account: Account) -> list[
     return []
 
 
-def judge_writing(home: Path) -> list[Finding]:
+def judge_writing(directory: Path) -> list[Finding]:
     """Whether this user may make files there, and if not whether it is the user's right that is
     lacking. Raises: OSError.
     """
-    if os.access(home, os.W_OK | os.X_OK):
+    if os.access(directory, os.W_OK | os.X_OK):
         return []
-    if os.statvfs(home).f_flag & os.ST_RDONLY:
-        return [fail(AREA, f"{home} is on a file system that is mounted read-only", READ_ONLY_CURE)]
-    cure = "run the doctor, and the node, as the home's owner"
-    return [fail(AREA, f"{home} cannot be written by this user", cure)]
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return [fail(AREA, f"{directory} is on a file system that is mounted read-only", READ_ONLY_CURE)]
+    cure = cure_of_directory(directory, "run the doctor, and the node, as the home's owner")
+    return [fail(AREA, f"{directory} cannot be written by this user", cure)]
+
+
+def cure_of_directory(directory: Path, otherwise: str) -> str:
+    """What helps where this user may not write there: `otherwise`, unless it is this user's own
+    already, and its mode shuts them out.
+    """
+    with contextlib.suppress(OSError):
+        found = directory.stat()
+        if found.st_uid == os.geteuid() and found.st_mode & 0o300 != 0o300:
+            return f"chmod u+rwx {directory}"
+    return otherwise
+
+
+def judge_in_the_way(lock: Path, control: Path) -> list[Finding]:
+    """What a start would stumble over in place of what it makes itself. Raises: OSError."""
+    found = []
+    if os.path.lexists(lock) and not stat.S_ISREG(lock.lstat().st_mode):
+        found.append(fail(AREA, f"{lock} is no file", "move it away: a lock file is made anew"))
+    if os.path.lexists(control) and stat.S_ISDIR(control.lstat().st_mode):
+        found.append(fail(AREA, f"{control} is a directory", "move it away: the socket is made anew"))
+    return found

@@ -2,7 +2,9 @@
 once; a running one is asked, so that nothing gets between it and a validator.
 """
 
+import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,22 @@ from cometkms.wire.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"
 VALIDATORS: Final = "validators"
+_REFUSED, _SILENT, _NO_NAME, _NO_FILE, _NO_SOCKET, _DENIED = "refused", "silent", "name", "file", "socket", "denied"
+_CAUSES: Final[dict[type[OSError], str]] = {
+    ConnectionRefusedError: _REFUSED,
+    FileNotFoundError: _NO_FILE,
+    NotADirectoryError: _NO_FILE,
+    PermissionError: _DENIED,
+}
+_VALIDATOR: Final = "start the validator, or look at its priv_validator_laddr and the firewalls between"
+_OF_VALIDATORS: Final = {
+    _REFUSED: "start the validator; if it runs, its priv_validator_laddr must be this address",
+    _SILENT: "is its machine up? If so, the firewalls between: the port of its priv_validator_laddr must be open from here",
+    _NO_NAME: "correct the name in validator_addr, or the DNS that this machine asks; an address needs neither",
+    _NO_FILE: "start the validator, which makes the socket; if it runs, its priv_validator_laddr must be this path",
+    _NO_SOCKET: "the path of its priv_validator_laddr in validator_addr; or move away what is there, and restart the validator",
+    _DENIED: "let the node's user into the socket's directory and write to the socket; or run the doctor as the node's user",
+}
 _CURE_OF_AGENT: Final = "start `cmkms agent` on its machine; where it runs, its log says why it is not connected"
 ADDRESSES: Final = "addresses"
 _ALL_S: Final = CONNECT_TIMEOUT_S + 2.0  # names may take a moment more
@@ -29,11 +47,13 @@ _ALL_S: Final = CONNECT_TIMEOUT_S + 2.0  # names may take a moment more
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """`took_ms`: a TCP or unix connection; None: none was made, and `why`."""
+    """`took_ms`: a TCP or unix connection; None: none was made, and `why`; `cause`: of what kind
+    that is, if a validator's cure goes by it."""
 
     name: str
     took_ms: float | None
     why: str = ""
+    cause: str = ""
 
 
 def try_all(targets: Mapping[str, Target]) -> list[Reached]:
@@ -50,7 +70,7 @@ def try_all(targets: Mapping[str, Target]) -> list[Reached]:
     until = time.monotonic() + _ALL_S
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-    return [found.get(name, Reached(name, None, f"no answer within {_ALL_S:g} s")) for name in targets]
+    return [found.get(name, Reached(name, None, f"no answer within {_ALL_S:g} s", _SILENT)) for name in targets]
 
 
 def _try(name: str, target: Target) -> Reached:
@@ -63,10 +83,28 @@ def _try(name: str, target: Target) -> Reached:
         else:
             socket.create_connection((target.host, target.port), CONNECT_TIMEOUT_S).close()
     except TimeoutError:
-        return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s")
+        return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s", _SILENT)
     except OSError as error:
-        return Reached(name, None, os_words(error))
+        if isinstance(target, UnixTarget) and (what := _no_socket(target.path)):
+            return Reached(name, None, what, _NO_SOCKET)
+        return Reached(name, None, os_words(error), _cause(error))
     return Reached(name, (time.perf_counter() - started) * 1000)
+
+
+def _no_socket(path: str) -> str:
+    """What lies there in a socket's place; "": nothing, or one, or it cannot be seen."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - it may have an abstract socket's name
+    except (OSError, ValueError):
+        return ""
+    kind = "a directory" if stat.S_ISDIR(mode) else "something else"
+    return "" if stat.S_ISSOCK(mode) else f"it is no socket, but {kind}"
+
+
+def _cause(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return _NO_NAME
+    return next((cause for kind, cause in _CAUSES.items() if isinstance(error, kind)), "")
 
 
 def peer_targets(settings: Settings) -> dict[str, Target]:
@@ -99,7 +137,7 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
                 warn(
                     area,
                     f"{one.name} cannot be reached: {one.why}",
-                    "start the validator, or look at its priv_validator_laddr and the firewalls between",
+                    _OF_VALIDATORS.get(one.cause, _VALIDATOR),
                 )
             )
     return found

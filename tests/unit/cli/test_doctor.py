@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from cometkms.config.load import Flags, load_settings
 from cometkms.core import choose
 from cometkms.durable import hand_over
 from cometkms.errors import StateError, UnfitFileError
@@ -319,6 +320,34 @@ def test_a_read_only_file_system_is_no_lack_of_rights(home: Home, monkeypatch: p
     [mounted] = files.judge_writing(home.path)
     assert mounted.words == f"{home.path} is on a file system that is mounted read-only"
     assert mounted.cure.startswith("mount it writable")
+
+
+def test_what_is_in_the_way_of_a_start_is_told_of_a_stopped_home(home: Home) -> None:
+    lock, control = home.path / "cmkms.lock", home.path / "data" / "node0" / "control.sock"
+    lock.unlink(missing_ok=True)
+    for one in (lock, control):
+        one.mkdir()
+    found = {one["words"]: one["cure"] for one in bad_of(doctor(home), "permissions")}
+    assert found[f"{lock} is no file"] == "move it away: a lock file is made anew"
+    assert found[f"{control} is a directory"] == "move it away: the socket is made anew"
+
+
+@pytest.mark.parametrize("name", ["priv", "data", "data/node0"])
+def test_a_directory_that_its_own_owner_may_not_write_is_cured_by_its_mode(
+    home: Home, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user than root, whom no mode keeps out."""
+    shut = home.path / name
+    shut.chmod(0o500)
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path) != shut)
+    loaded = load_settings(home.path, Flags())
+    patient = examine.Patient(home.path, loaded, (), loaded.chains, None)
+    assert [(one.words, one.cure) for one in examine._writing(patient)] == [
+        (f"{shut} cannot be written by this user", f"chmod u+rwx {shut}")
+    ]
+    assert files.cure_of_directory(shut, "otherwise") == f"chmod u+rwx {shut}"
+    shut.chmod(0o700)
+    assert files.cure_of_directory(shut, "otherwise") == "otherwise"
 
 
 def test_a_disk_that_takes_no_sync_is_told_with_its_own_cure(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

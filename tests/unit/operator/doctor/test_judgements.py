@@ -2,7 +2,9 @@
 wrong has a cure.
 """
 
+import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +253,6 @@ def test_a_running_signer_is_looked_at(told: dict[str, str], found: list[str]) -
 
 
 def test_connections_are_tried_at_once_and_each_tells_why_not(tmp_path: Path) -> None:
-    import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -267,7 +268,42 @@ def test_connections_are_tried_at_once_and_each_tells_why_not(tmp_path: Path) ->
     assert found[1].why == "connection refused"
     assert found[3].why == "no such file or directory"
     assert levels(reach.judge_reached(reach.PEERS, found)) == ["ok", "WARN", "WARN", "WARN"]
-    assert levels(reach.judge_reached(reach.VALIDATORS, found)) == ["ok", "WARN", "WARN", "WARN"]
+    judged = reach.judge_reached(reach.VALIDATORS, found)
+    assert levels(judged) == ["ok", "WARN", "WARN", "WARN"]
+    assert [one.cure.partition(",")[0] for one in judged[1:]] == [
+        "start the validator; if it runs",
+        "correct the name in validator_addr",
+        "start the validator",
+    ]
+
+
+def test_a_validators_path_that_is_no_socket_is_told_as_that_and_a_stale_one_as_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(tmp_path / "stale"))
+    found = reach.try_all({name: UnixTarget(str(tmp_path / name)) for name in ("file", "folder", "stale", "file/x")})
+    assert [one.why for one in found] == [
+        "it is no socket, but something else",
+        "it is no socket, but a directory",
+        "connection refused",
+        "not a directory",
+    ]
+    cures = [one.cure for one in reach.judge_reached(reach.VALIDATORS, found)]
+    assert cures[0] == cures[1]
+    assert cures[0].endswith("move away what is there, and restart the validator")
+    assert len(set(cures)) == 3
+
+
+def test_each_cause_has_a_validators_cure_of_its_own() -> None:
+    causes = {
+        reach._cause(PermissionError(errno.EACCES, "no")): "let the node's user into the socket's directory",
+        reach._SILENT: "is its machine up?",
+        reach._cause(OSError(errno.EHOSTUNREACH, "no")): "start the validator, or look at",
+    }
+    for cause, cure in causes.items():
+        [found] = reach.judge_reached(reach.VALIDATORS, [reach.Reached("v", None, "why", cause)])
+        assert found.cure.startswith(cure)
 
 
 @pytest.mark.parametrize(
