@@ -54,6 +54,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store.home_born import read_born, read_epoch, read_following, write_born
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import has_store, make_home_directory, refuse_gone_out
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.promise_store import Header, survey
 
 SEALS_DIRECTORY: Final = "seals"
@@ -336,6 +337,7 @@ def _look(change: Callable[[list[Peer]], list[Peer]], given: _Given) -> _Here:
         )
     files = files_of(settings)
     path = files.store_path
+    refuse_other_home(files)
     refuse_gone_out(files.chains, files.store_path)
     return _Here(settings, peers, survey(path).header if has_store(path) else None, running)
 

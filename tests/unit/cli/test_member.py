@@ -490,6 +490,18 @@ def test_one_node_alone_names_itself_and_goes_on_or_is_replaced_by_name(alone: P
     )
 
 
+@pytest.mark.parametrize("name", ["node0", "alone"])
+def test_a_home_that_belongs_to_another_id_changes_no_members_as_it(request: pytest.FixtureRequest, name: str) -> None:
+    """`--id` mistyped: the seals and the list would be of a node that never was here."""
+    home = request.getfixturevalue("alone") if name == "alone" else request.getfixturevalue("homes")[name]
+    before = (home / "config.toml").read_text()
+    result = invoke(home, "add", "node3=127.0.0.1:9555", "node4=127.0.0.1:9556", "--id", "node3")
+    said = refusal(result, StateError)
+    assert "this home belongs to node 'node0' and the id is now 'node3'; cure: start with --id node0" in said
+    assert (home / "config.toml").read_text() == before
+    assert not (home / "seals").exists()
+
+
 ADD = ("add", "node0=127.0.0.1:9430", "node1=127.0.0.1:9431")
 
 
