@@ -10,7 +10,7 @@ import click
 
 from cometkms.cli.epoch import read_seals
 from cometkms.cli.keys import opened
-from cometkms.cli.moving import chosen_chain, document_of, tell_off, words_of
+from cometkms.cli.moving import chosen_chain, document_of, place_of, tell_off, words_of
 from cometkms.cli.options import burn_options, chain_option, chosen_home, demand_heights, home_option
 from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import given, passphrase_options, to_open
@@ -131,7 +131,12 @@ def command(
     if as_json:
         show_json({**plan, "done": True})
         return
-    say(f"Done: {kind} has {address_of(load_public_key(chain.key_file))} at {words_of(mark)}")
+    has = f"{kind} has {address_of(load_public_key(chain.key_file))} at"
+    if there is None or written is not None:
+        say(f"Done: {has} {words_of(mark)}")
+        return
+    kept = "its state stays as it was" if plan["writes"] else "both files stay as they were"
+    say(f"Done: {has} {words_of(there)}, above this node's {place_of(mark)}: {kept}")
 
 
 def _target(kind: str, directory: Path, chain: Chain) -> _Target:

@@ -640,6 +640,12 @@ def test_a_state_there_is_never_lowered_and_another_key_never_overwritten(home: 
     done = run(home, "filepv", out, "--yes")
     assert done.returncode == 0, done.stderr
     assert "it stands higher" in done.stdout
+    stands = (
+        "at height 30 round 0 step 1 (burnt: nothing is signed there again), above this node's height 20 round 0 step 2"
+    )
+    assert f"{stands}: its state stays as it was\n" in done.stdout.partition("Done: filepv has ")[2]
+    again = run(home, "filepv", out, "--yes")
+    assert f"{stands}: both files stay as they were\n" in again.stdout.partition("Done: filepv has ")[2]
     state.write_text('{"height":"20","round":0,"step":2}')
     assert "at 30/0/1: what it signed there since" in run(home, "filepv", out, "--yes").stderr
     state.write_text('{"height":"30","round":0,"step":1}')
