@@ -1,5 +1,5 @@
 """Who writes beside the keys for the state process, which may not: a process that can replace the
-state files and born.json, and is asked for nothing else.
+state files and born.json, in priv/, too, and is asked for nothing else.
 
 The process that faces the other nodes neither reads, replaces nor removes a key file, though its
 state files lie beside them. What it asks for is checked like a stranger's word: strictly decoded,
@@ -53,7 +53,7 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
     born = BornFiles(files)
     marks = [verified_state(files, chain, core) for chain in files.chains]
     try:
-        folders = {path.parent: open_directory(path.parent) for path in [one.state_path for one in files.chains]}
+        folders = {path: open_directory(path) for path in born.folders}
     except OSError as error:
         raise StateError(f"{error.filename}: {os_words(error)}", cure="give it to the node's user") from error
     owners = {(os.fstat(fd).st_uid, os.fstat(fd).st_gid) for fd in folders.values()}
@@ -63,7 +63,7 @@ def start_writer(home: Path, files: NodeFiles, shut: Sequence[Path], mode: Mode,
         uid,
         account=Account(f"the owner of {', '.join(str(path) for path in folders)}", uid, gid),
         kept=frozenset({CAP_DAC_OVERRIDE}) if len(owners) > 1 else frozenset(),
-        kept_for="only CAP_DAC_OVERRIDE: the state files' directories have several owners",
+        kept_for="only CAP_DAC_OVERRIDE: the directories that it writes in have several owners",
     )
 
     def shut_off() -> tuple[Measure, ...]:

@@ -1,5 +1,6 @@
 """born.json, beside each state file: what this home must not forget, whatever becomes of its store.
-One beside the store says what is lost, whatever becomes of the others.
+One in priv/ says it wherever the state files are, and one beside the store what is lost, whatever
+becomes of the others.
 
 Which ids were born here, the epoch and its members, for whom it was sealed, which epochs ended
 here, and which rows (a key and a chain) were begun here, and of these which are lost: the store was

@@ -45,6 +45,7 @@ from cometkms.store import state_file
 from cometkms.store.home_born import (
     born_path,
     note_found,
+    path_of_epoch,
     read_born,
     read_epoch,
     read_following,
@@ -359,7 +360,7 @@ def _check_has_seal(store: PromiseStore, files: NodeFiles) -> None:
         )
     if (known := read_epoch(files)) > header.epoch:
         raise StateError(
-            f"{store.path} is of epoch {header.epoch}, and {born_path(files)} says that this node was in epoch {known} already: an old copy was "
+            f"{store.path} is of epoch {header.epoch}, and {path_of_epoch(files)} says that this node was in epoch {known} already: an old copy was "
             "put back, and it has no seal to give",
             cure="seal the others; this node, started, recovers first",
         )
@@ -474,7 +475,7 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
     if not has_store(files.store_path):
         if known >= epoch:
             raise StateError(
-                f"{born_path(files)} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
+                f"{path_of_epoch(files)} says that this home was in epoch {known} already, and the seals end epoch {old.epoch}: what was promised since would "
                 "be forgotten",
                 cure="start the node: it reads what it lost from the others",
             )
@@ -498,7 +499,7 @@ def _own_marks(files: NodeFiles, old: Seal) -> list[tuple[Row, Watermark]]:
         raise StateError(f"{files.store_path} is of epoch {header.epoch} already, and the seals end epoch {old.epoch}")
     if known >= epoch:
         raise StateError(
-            f"{files.store_path} is of epoch {header.epoch}, and {born_path(files)} says that this node was in epoch {known} already: an old copy was "
+            f"{files.store_path} is of epoch {header.epoch}, and {path_of_epoch(files)} says that this node was in epoch {known} already: an old copy was "
             "put back",
             cure="start the node: it reads what it lost from the others",
         )
@@ -667,8 +668,9 @@ def member_mark(
     if kept is not None:  # the peers may be given to `start` alone
         files = replace(files, members=kept.members)
     if not files.alone and not has_store(files.store_path) and read_born(files):
+        told = born_path(files, lambda one: bool(one.ids))
         raise StateError(
-            f"{files.store_path} is missing, and {born_path(files)} tells of {', '.join(read_born(files))}: what was promised is not known",
+            f"{files.store_path} is missing, and {told} tells of {', '.join(read_born(files))}: what was promised is not known",
             cure="start the node: it reads what it lost from the others",
         )
     known, header, _ = _known_here(files, chain, [], core, restores=restores)

@@ -1,16 +1,17 @@
 """What the born.json files of a home say: of whom it was born, in which epoch, which chains have
 begun here, and which are lost.
 
-docs/SAFETY.md, rules 7 to 9. Every place where a state file may have been is read (born_places).
+docs/SAFETY.md, rules 7 to 9. Every place where a state file may have been is read (born_places),
+and what is written beside state files stands in one that no chain's path moves, too (fixed_place).
 """
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cometkms.durable import FormatError
+from cometkms.durable import FormatError, check_room_in, check_way
 from cometkms.errors import StateError, cure_of_file, os_words
 from cometkms.limits import EPOCHS_ENDED_MAX
 from cometkms.model import Row
@@ -18,7 +19,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Ended
 from cometkms.store import state_file
 from cometkms.store.born import BORN_NAME, FIRST_EPOCH, Born, load_born, save_born, sorted_rows, united
-from cometkms.store.node_files import ChainFiles, NodeFiles, refuse_row_gone_out
+from cometkms.store.node_files import ChainFiles, NodeFiles, make_home_directory, refuse_row_gone_out
 from cometkms.store.promise_store import STORE_NAME, Header, readable_header, readable_marks
 
 
@@ -36,7 +37,12 @@ class BornFiles:
         """Raises: StateError for a file that cannot be understood."""
         self._files = files
         self._known = [load_born(path) for path in born_places(files)]
-        self._held = {path: load_born(path) for path in files.born_paths}
+        self._held = {path: load_born(path) for path in written_places(files)}
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The directories in which write() writes."""
+        return tuple(dict.fromkeys(path.parent for path in self._held))
 
     def write(
         self,
@@ -46,8 +52,8 @@ class BornFiles:
         ended: tuple[Ended, ...] = (),
         begun: Iterable[Row] = (),
     ) -> None:
-        """Say beside every state file that this node was born here; `following`: and that its epoch
-        is sealed for these.
+        """Say beside every state file, and in the fixed place, that this node was born here;
+        `following`: and that its epoch is sealed for these.
 
         `folders`: the files' directories, open. `ended`: beside what is known of epochs that did.
         `begun`: rows that the store has, beside those that were begun before. Raises: StoreFailure.
@@ -87,7 +93,7 @@ def write_born(
     ended: tuple[Ended, ...] = (),
     begun: Iterable[Row] = (),
 ) -> None:
-    """Write durably beside the state files that this node was born here.
+    """Write durably beside the state files, and in the fixed place, that this node was born here.
 
     Raises: StoreFailure, StateError.
     """
@@ -100,16 +106,64 @@ def born_places(files: NodeFiles) -> tuple[Path, ...]:
     priv/. One that this user may not look into was none of this node's. And the one beside the
     store, where it is there, which says what is lost alone. Raises: StateError.
     """
-    priv, beside = files.home / "priv", beside_store(files)
+    beside = beside_store(files)
     also = (beside,) if os.path.lexists(beside) else ()
+    return tuple(dict.fromkeys((*files.born_paths, *_in_priv(files), *also)))
+
+
+def _in_priv(files: NodeFiles) -> tuple[Path, ...]:
+    """Those that are read whatever config.toml says. Raises: StateError."""
+    priv = files.home / "priv"
     try:
+        check_way(priv)
         inside = [one for one in sorted(priv.iterdir()) if one.is_dir() and os.access(one, os.X_OK)]
-    except (FileNotFoundError, NotADirectoryError):
-        return (*files.born_paths, *also)
+    except FileNotFoundError:
+        return ()
     except OSError as error:
         cure = cure_of_file(error, "give it to the node's user")
         raise StateError(f"{priv} cannot be read: {os_words(error)}", cure=cure) from error
-    return tuple(dict.fromkeys((*files.born_paths, *(one / BORN_NAME for one in (priv, *inside)), *also)))
+    return tuple(one / BORN_NAME for one in (priv, *inside))
+
+
+def fixed_place(files: NodeFiles) -> Path | None:
+    """priv/born.json, where no state file lies in priv/ or in a directory of it: what stands beside
+    those alone is not read any more once other chains are configured. Raises: StateError.
+    """
+    read = _in_priv(files)
+    return None if any(path in read for path in files.born_paths) else files.home / "priv" / BORN_NAME
+
+
+def demand_fixed_place(files: NodeFiles) -> None:
+    """Make its directory, where there is none. Raises: StateError where it cannot be written."""
+    path = fixed_place(files)
+    if path is None:
+        return
+    make_home_directory(path.parent)
+    try:
+        check_room_in(path.parent)
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be written: {os_words(error)}. What this home must not forget stands beside the state files alone, and is not read there "
+            "once config.toml names other chains, or other places",
+            cure=cure_of_file(error, f"make {path.parent} writable for the node's user"),
+        ) from error
+
+
+def why_not_fixed(files: NodeFiles) -> StateError | None:
+    """Why nothing can be written in the fixed place: no reason not to start, as nothing was lost."""
+    try:
+        demand_fixed_place(files)
+    except StateError as error:
+        return error
+    return None
+
+
+def written_places(files: NodeFiles) -> tuple[Path, ...]:
+    """Those that every writer writes: beside the state files, and the fixed place, where that can
+    be written; the start says where it cannot. Raises: StateError.
+    """
+    fixed = fixed_place(files)
+    return files.born_paths if fixed is None or why_not_fixed(files) else (*files.born_paths, fixed)
 
 
 def beside_store(files: NodeFiles) -> Path:
@@ -117,10 +171,22 @@ def beside_store(files: NodeFiles) -> Path:
     return files.store_path.with_name(BORN_NAME)
 
 
-def born_path(files: NodeFiles) -> Path:
-    """The first born.json that is there, to name it. Raises: StateError."""
+def born_path(files: NodeFiles, says: Callable[[Born], bool]) -> Path:
+    """The first born.json that says so, to name it. Raises: StateError."""
     places = born_places(files)
-    return next((one for one in places if os.path.lexists(one)), places[0])
+    for path in places:
+        with contextlib.suppress(StateError):  # it is another file's word that is told
+            if says(load_born(path)):
+                return path
+    return places[0]
+
+
+def path_of_epoch(files: NodeFiles) -> Path:
+    """The one that says in which epoch this home was last, and for whom that is sealed, if it is.
+    Raises: StateError.
+    """
+    known = _read_all(files)
+    return born_path(files, lambda one: (one.epoch, one.following) == (known.epoch, known.following))
 
 
 def _read_all(files: NodeFiles) -> Born:
@@ -201,7 +267,7 @@ def refuse_lost_row(
     row, path = chain.row, files.store_path
     if row in known.lost:
         what = f"says that what this node promised there is lost: {path} was recovered without this chain"
-        back = ""
+        back, told = "", born_path(files, lambda one: row in one.lost)
     elif known.lost_unnamed and row not in (*known.begun, *(held or ())) and (brought or _has_signed(chain)):
         what = f"says that {path} was made anew when it was not known any more which chains this home had begun. "
         what += (
@@ -209,11 +275,14 @@ def refuse_lost_row(
             if brought
             else f"{chain.state_path} says that this one was, here or elsewhere"
         )
-        back = ""
+        back, told = "", born_path(files, lambda one: one.lost_unnamed)
     elif held is not None and row in known.begun and row not in held:
         what = f"says that this node has begun this chain, and {path} does not know it: an older copy of the store was put back, or it was recovered "
         what += "without this chain"
-        back = f"put {path.parent} back as this node left it; else, "
+        back, told = (
+            f"put {path.parent} back as this node left it; else, ",
+            born_path(files, lambda one: row in one.begun),
+        )
         if not files.alone and not is_sealed(files):
             back += f"while all others run, move {path.parent} away and start: it reads what it lost from them. Where they do not know it either, "
     else:
@@ -225,7 +294,7 @@ def refuse_lost_row(
     elif not files.alone:
         cure = f"with all members stopped, {cure}, the same on every one of them before any is started: the others may have forgotten it, too"
     raise StateError(
-        f"{row.chain_id}: {born_path(files)} {what}. What this key has signed there since is not known, so it does not sign",
+        f"{row.chain_id}: {told} {what}. What this key has signed there since is not known, so it does not sign",
         cure=f"{back}{cure}",
     )
 
@@ -257,8 +326,9 @@ def _lost_and_unconfigured(files: NodeFiles, row: Row) -> StateError:
     if is_sealed(files):
         cure = f"the same command with `--min-height {name}=HEIGHT`, a height above its head, read from two nodes you trust, and one for each other chain, "
         cure += "the same on every member"
+    told = born_path(files, lambda one: row in one.lost)
     return StateError(
-        f"{name}: {born_path(files)} says that what this node promised there is lost, and it is not configured: the members of the next epoch would go on "
+        f"{name}: {told} says that what this node promised there is lost, and it is not configured: the members of the next epoch would go on "
         "at what is left of it, below what was signed",
         cure=f"{cure}. Nothing was changed",
     )
@@ -268,7 +338,7 @@ def note_begun(files: NodeFiles, rows: Collection[Row]) -> None:
     """Write durably that these rows were begun here: the store has them. Raises: StoreFailure,
     StateError.
     """
-    for path in files.born_paths:
+    for path in written_places(files):
         known = load_born(path)
         begun = sorted_rows((*known.begun, *rows))
         if begun != known.begun:
@@ -302,7 +372,7 @@ def note_lost(files: NodeFiles, rows: Collection[Row], *, unnamed: bool) -> None
     A born.json that cannot be understood stays as it is: a recovery that finds one says that there
     may be more. Raises: StoreFailure.
     """
-    for path in (*files.born_paths, beside_store(files)):
+    for path in (*written_places(files), beside_store(files)):
         with contextlib.suppress(StateError):
             known = load_born(path)
             begun, lost = sorted_rows((*known.begun, *rows)), sorted_rows((*known.lost, *rows))

@@ -110,8 +110,9 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
 
 def lost_error(files: NodeFiles, before: str, what: str, otherwise: str) -> StateError:
     """The store is missing, of a node that born.json knows; `what` is to be put back."""
+    told = born_path(files, lambda one: files.node_id in one.ids)
     return StateError(
-        f"{before}{files.store_path} is missing, and {born_path(files)} says that node {files.node_id!r} was born here: what it promised is "
+        f"{before}{files.store_path} is missing, and {told} says that node {files.node_id!r} was born here: what it promised is "
         "lost, so it does not sign",
         cure=f"put {what} back, as this node left it; else, {otherwise}",
     )

@@ -57,6 +57,7 @@ from cometkms.store.home_born import (
     read_ended,
     read_epoch,
     refuse_lost_row,
+    why_not_fixed,
     write_born,
 )
 from cometkms.store.marks import (
@@ -130,6 +131,8 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
             if chain.row in store.rows:
                 refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
         warnings: list[str] = list(told)
+        if (unfit := why_not_fixed(files)) is not None:
+            warnings.append(str(unfit))
         rows = tuple(
             bring_up(store, chain, mark, warnings.append) for chain, mark in zip(files.chains, from_files, strict=True)
         )
@@ -185,8 +188,9 @@ def _open_or_bear(
     refuse_other_home(files)
     if born:
         store = _make(files, from_files, NodeState.RECOVERING, read_epoch(files), Left(), disk)
+        told = born_path(files, lambda one: bool(one.ids))
         return store, (
-            f"{born_path(files)} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
+            f"{told} came from another node: if {files.node_id!r} promised anything before, it is lost; it reads all the others before it "
             "promises",
         )
     state = NodeState.COMPLETE if files.alone else NodeState.EMPTY

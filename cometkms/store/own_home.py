@@ -18,7 +18,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.store.born import BORN_NAME
 from cometkms.store.epoch import promised
 from cometkms.store.exported import refuse_exported
-from cometkms.store.home_born import read_born, read_epoch, read_following
+from cometkms.store.home_born import path_of_epoch, read_born, read_epoch, read_following
 from cometkms.store.lock import LOCK_NAME, locked_home
 from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import Header, PromiseStore
@@ -105,5 +105,7 @@ def _not_all(files: NodeFiles, header: Header, store: Path) -> str:
         return f"{store}: that node is {header.state.name.lower()}"
     here = files.store_path == store and files.node_id in read_born(files)
     if not here or read_following(files) or read_epoch(files) != header.epoch:
-        return f"{store} (node {header.owner}, epoch {header.epoch}) is not the one that {files.born_paths[0]} tells of"
+        return (
+            f"{store} (node {header.owner}, epoch {header.epoch}) is not the one that {path_of_epoch(files)} tells of"
+        )
     return ""

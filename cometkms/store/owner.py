@@ -13,7 +13,15 @@ from cometkms.rules.epoch import sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
 from cometkms.store.born import FIRST_EPOCH
 from cometkms.store.exported import refuse_exported
-from cometkms.store.home_born import born_left, born_path, read_born, read_born_members, read_epoch, read_following
+from cometkms.store.home_born import (
+    born_left,
+    born_path,
+    path_of_epoch,
+    read_born,
+    read_born_members,
+    read_epoch,
+    read_following,
+)
 from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.promise_store import (
     STORE_NAME,
@@ -57,7 +65,7 @@ def epoch_due(files: NodeFiles) -> int:
         return read_epoch(files)
     if following != files.members:
         raise StateError(
-            f"{born_path(files)} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
+            f"{path_of_epoch(files)} says that epoch {read_epoch(files)} is sealed here, for {', '.join(following)}, and the peer list names "
             f"{', '.join(files.members)}: this node promises nothing more in its epoch",
             cure="the peer list of those who follow, once they run; if it is to come back after another change of members, `cmkms member` here with the "
             "seals of that; until then it stays stopped",
@@ -78,7 +86,7 @@ def is_of_an_epoch_that_is_over(header: Header, files: NodeFiles) -> bool:
 def over_words(files: NodeFiles) -> str:
     """What the store of an epoch that is over is, and how it may have come here."""
     return (
-        f"{files.store_path} is of an epoch that is over: {born_path(files)} says that this node was in a later one, or sealed since. An old copy "
+        f"{files.store_path} is of an epoch that is over: {path_of_epoch(files)} says that this node was in a later one, or sealed since. An old copy "
         "was put back, or it comes back after a change of members"
     )
 
@@ -244,8 +252,9 @@ def refuse_other_members(files: NodeFiles) -> None:
 def _refuse_members(files: NodeFiles, members: tuple[str, ...]) -> None:
     """Raises: StateError where born.json says other members."""
     if members and members != files.members:
+        told = born_path(files, lambda one: members in (one.following, one.members))
         raise StateError(
-            f"{born_path(files)} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
+            f"{told} says that this node is one of {', '.join(members)}, and the peer list names {', '.join(files.members)}",
             cure="give the same peer list as before; members change with `cmkms member`",
         )
 

@@ -16,7 +16,14 @@ from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.born import Born, save_born, sorted_rows
 from cometkms.store.exported import check_export, forget_export
-from cometkms.store.home_born import beside_store, born_left, born_places, note_lost
+from cometkms.store.home_born import (
+    beside_store,
+    born_left,
+    born_places,
+    demand_fixed_place,
+    note_lost,
+    written_places,
+)
 from cometkms.store.marks import kept_mark, verified_state
 from cometkms.store.node_files import (
     NodeFiles,
@@ -68,7 +75,7 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     refuse_sealed(files)
     refuse_other_members(files)
     born, is_whole = born_left(files)
-    born_files = [*files.born_paths, *(one for one in born_places(files) if os.path.lexists(one))]
+    born_files = [*written_places(files), *(one for one in born_places(files) if os.path.lexists(one))]
     check_state_files(files.chains, born_files)
     for chain in files.chains:
         check_export(chain.state_path, files.store_path)
@@ -94,6 +101,8 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     has_lived = bool(born.ids) or (had_store and not (old is not None and old.state is NodeState.EMPTY))
     # an older version's names none
     unnamed = born.lost_unnamed or not is_whole or (has_lived and not born.begun)
+    if forgotten or unnamed:
+        demand_fixed_place(files)
     rows = [(chain.row, mark) for chain, mark in zip(files.chains, marks, strict=True)]
     rows += [(row, mark) for row, mark in known.items() if row not in configured]
     make_home_directory(files.store_path.parent)

@@ -141,6 +141,26 @@ def test_whom_an_epoch_is_sealed_for_is_written_once_and_never_taken_away(asked:
     assert "next" not in json.loads(born.read_bytes())
 
 
+def test_what_it_writes_of_the_home_stands_in_priv_too_where_the_state_files_are_elsewhere(
+    files: NodeFiles, core: Core, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys" / "z"
+    keys.mkdir(mode=0o700, parents=True)
+    state_file.save(keys / "state.json", Watermark())
+    chain = ChainFiles(files.chains[0].row, keys / "state.json")
+    writer = start_writer(tmp_path, NodeFiles.at(tmp_path, "node0", (chain,)), [], Mode.BEST_EFFORT, core)
+    try:
+        writer.write_born(2)
+        writer.write_born(2, ("node0", "node3"))
+        writer.write(0, mark(core, 5))
+    finally:
+        writer.close()
+    said = (tmp_path / "priv" / "born.json").read_bytes()
+    assert said == (keys / "born.json").read_bytes()
+    assert json.loads(said)["next"] == ["node0", "node3"]
+    assert json.loads((keys / "state.json").read_bytes())["height"] == "5"
+
+
 def test_a_write_that_fails_is_a_store_failure_in_the_process_that_asked(asked: Asked, core: Core) -> None:
     asked.path.unlink()
     asked.path.mkdir()

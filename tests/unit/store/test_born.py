@@ -2,7 +2,9 @@
 the state files were, and a store that lacks it does not sign.
 """
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +21,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.rules.epoch import Ended, Standing
 from cometkms.store import epoch as epochs
-from cometkms.store import state_file
+from cometkms.store import home_born, state_file
 from cometkms.store.born import Born, load_born, save_born, united
 from cometkms.store.home_born import (
     BornFiles,
@@ -36,6 +38,7 @@ from cometkms.store.home_born import (
 from cometkms.store.kept import name_to_keep
 from cometkms.store.node_files import ChainFiles, NodeFiles
 from cometkms.store.node_store import open_node
+from cometkms.store.owner import epoch_due
 from cometkms.store.promise_store import Header, PromiseStore, marks_in, survey
 from cometkms.store.raise_mark import import_mark, raise_mark
 from cometkms.store.recover import recover
@@ -804,3 +807,112 @@ def test_what_was_lost_is_found_wherever_a_file_says_it(tmp_path: Path) -> None:
     shutil.copy(both.born_paths[0], tmp_path / "priv" / "born.json")
     recover(both, Heights(200), CORE)
     assert opens(both)[ZONE].height == 200
+
+
+# --- in the one place that no chain's path moves ---
+
+
+def far_home(home: Path, *rows: Row, members: tuple[str, ...] = (), under: str = "keys/z") -> NodeFiles:
+    """Its state files, at 5, lie neither in priv/ nor in a directory of it."""
+    chains = tuple(ChainFiles(row, home / under / row.chain_id / "state.json") for row in rows)
+    for chain in chains:
+        if not chain.state_path.exists():
+            chain.state_path.parent.mkdir(parents=True, exist_ok=True)
+            state_file.save(chain.state_path, burnt(5))
+    return NodeFiles.at(home, "node0", chains, members)
+
+
+@pytest.mark.parametrize("under", ["keys/z", "priv/v/z", "keys"])
+def test_what_is_lost_is_known_whichever_chains_are_configured_and_whichever_data_is_put_back(
+    tmp_path: Path, members: tuple[str, ...], under: str
+) -> None:
+    every = far_home(tmp_path, HUB, ZONE, members=members, under=under)
+    started(every)
+    shutil.copytree(tmp_path / "data", tmp_path / "old")
+    hub, zone = far_home(tmp_path, HUB, members=members, under=under), every.chains[1]
+    assert recover(hub, Heights(100), CORE).lost == ("zone",)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "old").rename(tmp_path / "data")
+    alone = replace(every, chains=(zone,))
+    assert load_born(zone.state_path.with_name("born.json")).lost == (), "there nothing was written"
+    with pytest.raises(StateError, match=rf"^zone: {tmp_path}/priv/born\.json says .*promised there is lost"):
+        open_node(alone, CORE)
+    recover(every, Heights(300), CORE)
+    assert opens(alone)[ZONE] == burnt_up_to(300).hrs
+
+
+def test_epochs_and_seals_are_known_there_too(tmp_path: Path) -> None:
+    hub, zone = far_home(tmp_path, HUB), far_home(tmp_path, ZONE)
+    started(hub)
+    write_born(hub, 4, THREE, ended=SAID.ended)
+    assert (read_born(zone), read_epoch(zone), read_following(zone)) == (["node0"], 4, THREE)
+    assert load_born(tmp_path / "priv" / "born.json") == load_born(hub.born_paths[0])
+    with pytest.raises(StateError, match=rf"{tmp_path}/priv/born\.json says that epoch 4 is sealed here"):
+        epoch_due(zone)
+
+
+def test_a_row_that_a_mark_from_elsewhere_adds_is_known_there_too(tmp_path: Path) -> None:
+    both = far_home(tmp_path, HUB, ZONE)
+    started(far_home(tmp_path, HUB))
+    import_mark(both, both.chains[1], burnt(9), CORE)
+    assert load_born(tmp_path / "priv" / "born.json").begun == (HUB, ZONE)
+
+
+def test_it_is_made_for_the_homes_owner_and_only_where_it_is_needed(tmp_path: Path) -> None:
+    started(far_home(tmp_path / "far", HUB))
+    made, home = (tmp_path / "far" / "priv").stat(), (tmp_path / "far").stat()
+    assert (made.st_mode & 0o777, made.st_uid, made.st_gid) == (0o700, home.st_uid, home.st_gid)
+    near = home_of(tmp_path / "near", HUB)
+    started(near)
+    assert not (tmp_path / "near" / "priv" / "born.json").exists(), "beside the state file it is always read"
+
+
+def test_where_it_cannot_be_written_a_start_says_so_and_only_what_is_lost_is_refused(
+    tmp_path: Path, members: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(folder: Path) -> None:
+        if folder == tmp_path / "priv":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    every = far_home(tmp_path, HUB, ZONE, members=members)
+    hub = replace(every, chains=every.chains[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(home_born, "check_room_in", read_only)
+        started(every)
+        opened = open_node(every, CORE)
+        opened.store.close()
+        said = [one for one in opened.warnings if f"{tmp_path}/priv/born.json cannot be written: " in one]
+        assert [f"; cure: make {tmp_path}/priv writable for the node's user" in one for one in said] == [True]
+        assert not (tmp_path / "priv" / "born.json").exists()
+        recover(every, Heights(100), CORE)
+        before = survey(every.store_path)
+        with pytest.raises(StateError, match=r"priv/born\.json cannot be written: "):
+            recover(hub, Heights(200), CORE)
+        assert (survey(every.store_path), load_born(every.born_paths[0]).lost) == (before, ())
+    opened = open_node(every, CORE)
+    opened.store.close()
+    assert not [one for one in opened.warnings if "born.json" in one]
+    assert recover(hub, Heights(200), CORE).lost == ("zone",)
+
+
+def test_a_priv_that_is_out_of_reach_is_not_taken_for_one_that_says_nothing(tmp_path: Path) -> None:
+    files = far_home(tmp_path, HUB)
+    started(files)
+    (tmp_path / "priv").rename(tmp_path / "disk")
+    (tmp_path / "priv").symlink_to(tmp_path / "gone")
+    with pytest.raises(StateError, match=r"priv cannot be read: it is a link to .*gone, .*cure: mount"):
+        read_born(files)
+    (tmp_path / "priv").unlink()
+    (tmp_path / "priv").symlink_to(tmp_path / "disk")
+    assert opens(files)[HUB] == HRS(7, 0, 2)
+
+
+def test_a_refusal_names_the_file_that_says_it(tmp_path: Path) -> None:
+    files = home_of(tmp_path, HUB, ZONE)
+    started(files)
+    save_born(tmp_path / "priv" / "born.json", Born(("node0",), 1, ("node0",)))
+    left = tmp_path / "priv" / "left" / "born.json"
+    left.parent.mkdir()
+    save_born(left, Born(begun=(ZONE,), lost=(ZONE,)))
+    with pytest.raises(StateError, match=rf"^zone: {left} says that what this node promised there is lost"):
+        open_node(files, CORE)
