@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cometkms.address import Address, NoiseAddress
 from cometkms.agent.config import CONFIG_NAME, check_name, parse_node
-from cometkms.config.load import CONFIG_NAME as NODE_CONFIG_NAME
-from cometkms.config.load import KEY_NAME
+from cometkms.config.files import CONFIG_NAME as NODE_CONFIG_NAME
+from cometkms.config.files import KEY_NAME
 from cometkms.config.values import check_chain_id, parse_validator
 from cometkms.durable import create_exclusively, make_directory
 from cometkms.errors import ConfigError, os_words

@@ -21,7 +21,8 @@ from cometkms.cli.options import (
 from cometkms.cli.output import say, show_json
 from cometkms.cli.running import ask_node, node_id_option
 from cometkms.cli.state import files_of
-from cometkms.config.load import CONFIG_NAME, chain_folder, read_config
+from cometkms.config.files import CONFIG_NAME
+from cometkms.config.load import chain_folder, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
 from cometkms.core import choose

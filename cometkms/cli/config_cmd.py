@@ -9,6 +9,7 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.passphrase import to_open
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
+from cometkms.config.files import check_kinds
 from cometkms.config.load import in_force, load_settings, unknown_variables
 from cometkms.config.schema import Settings
 from cometkms.config.table import Flags
@@ -46,7 +47,7 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     warnings = unknown_variables()
     if as_json:
         return _check_as_json(warnings)
-    settings = load_settings(existing_home(), Flags(), here=True)
+    settings = _checked()
     for words in (*warnings, *_missing(settings)):
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers)
@@ -60,7 +61,7 @@ def _check_as_json(warnings: list[str]) -> int:
     found: dict[str, Any] = {"ok": True, "faults": [], "warnings": warnings}
     code = 0
     try:
-        settings = load_settings(existing_home(), Flags(), here=True)
+        settings = _checked()
     except ConfigError as error:
         found |= {"ok": False, "faults": [str(one) for one in error.parts]}
         code = error.exit_code
@@ -70,6 +71,14 @@ def _check_as_json(warnings: list[str]) -> int:
         found |= {"node_id": settings.id, "members": [peer.id for peer in settings.peers], "chains": chains}
     show_json(found)
     return code
+
+
+def _checked() -> Settings:
+    """What a start would take. Raises: ConfigError."""
+    settings = load_settings(existing_home(), Flags(), here=True)
+    if faults := check_kinds(settings):
+        raise ConfigError.together(faults)
+    return settings
 
 
 def _missing(settings: Settings) -> list[str]:

@@ -9,7 +9,7 @@ from cometkms.address import Address
 from cometkms.cli.options import chosen_home, home_option, load_home, named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME
+from cometkms.config.files import CONFIG_NAME, KEY_NAME, STATE_NAME
 from cometkms.config.ports import check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.table import DEFAULT_HTTP_ADDR

@@ -39,7 +39,8 @@ from cometkms.cli.output import say, show_json
 from cometkms.cli.running import node_id_option
 from cometkms.cli.state import files_of
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, read_config
+from cometkms.config.files import CONFIG_NAME
+from cometkms.config.load import read_config
 from cometkms.config.rewrite import rewrite_config
 from cometkms.config.schema import Peer, Settings
 from cometkms.config.table import BY_KEY

@@ -8,7 +8,8 @@ from typing import Final
 
 from cometkms.cli.options import UNSET_CHAIN, chosen_home, load_home, one_chain
 from cometkms.cli.output import say
-from cometkms.config.load import CONFIG_NAME, read_config
+from cometkms.config.files import CONFIG_NAME
+from cometkms.config.load import read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.errors import BusyError, ConfigError
 from cometkms.model import HRS, Watermark

@@ -57,10 +57,11 @@ def command(
     Every height up to H is burnt: this node signs nothing there again. H must be at least the
     chain's head + 1, read after the loss from two nodes you trust, plus a margin. What is still
     readable in the old store or a state file is never undercut. The old store is kept beside the
-    new one, and so is a state file that cannot be understood. Of several chains each gets its own
-    height, --min-height CHAIN=H: one for all would keep the lower ones silent. A chain of this home
-    that is not in config.toml now is lost, however whole the old store looks: it does not sign
-    before it is there, and this command is given again.
+    new one, and so is a state file that is empty, cut short or damaged; what was never one (a key,
+    a text, settings) is refused and left as it is. Of several chains each gets its own height,
+    --min-height CHAIN=H: one for all would keep the lower ones silent. A chain of this home that is
+    not in config.toml now is lost, however whole the old store looks: it does not sign before it is
+    there, and this command is given again.
 
     A node of a cluster needs this only if another node is lost for good: else it reads what it lost
     from the others, by itself. If the lost node's disk is still there, its store, read after this

@@ -187,6 +187,8 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
         raise StateError(f"{out} cannot be written: there is no such directory", cure="another --out, or make it first")
     if out is not None and os.path.lexists(out) and not Path(out).is_file():
         raise StateError(f"{out} is no file", cure="another --out, or move away what is there")
+    if out is not None:
+        state_file.refuse_something_else(Path(out), "another --out")
     if out is None:
         click.echo(data.decode())
     else:
@@ -204,6 +206,7 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
     """(store, file): None where there is none."""
     files = _files_of_one(settings, chain)
     store = held_mark(files.store_path, files.chains[0].row)
+    state_file.refuse_something_else(chain.state_file)
     in_file = (
         state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
         if os.path.lexists(chain.state_file)

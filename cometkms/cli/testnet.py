@@ -18,7 +18,8 @@ from cometkms.cli.options import named_type, type_option
 from cometkms.cli.output import show_json
 from cometkms.cli.peers import identity_line
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME, KEY_NAME, STATE_NAME, load_settings
+from cometkms.config.files import CONFIG_NAME, KEY_NAME, STATE_NAME
+from cometkms.config.load import load_settings
 from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home
 from cometkms.config.table import Flags

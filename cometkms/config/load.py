@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from cometkms.address import Address
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
+from cometkms.config.files import CONFIG_NAME, KEY_NAME, STATE_NAME, check_files
 from cometkms.config.ports import check_ports, dialled_by, listener, literal
 from cometkms.config.schema import AgentEntry, AlertBounds, Chain, Settings, ValidatorAddress
 from cometkms.config.table import (
@@ -63,25 +64,6 @@ from cometkms.limits import (
 )
 from cometkms.model import AllowedBytes
 
-CONFIG_NAME: Final = "config.toml"
-KEY_NAME: Final = "priv_validator_key.json"
-STATE_NAME: Final = "priv_validator_state.json"
-#: What a node keeps under a name of its own, wherever in the home: nobody's key or state file.
-OWN_NAMES: Final = frozenset(
-    {
-        CONFIG_NAME,
-        ".control.sock",
-        "adopted.json",
-        "born.json",
-        "cluster.key",
-        "cmkms.lock",
-        "control.sock",
-        "exported.json",
-        "identity_key.json",
-        "promises",
-        "raft",
-    }
-)
 #: Where a value comes from that nobody gave.
 DEFAULT_SOURCE: Final = "default"
 
@@ -399,9 +381,11 @@ def load_settings(
     user, user_where = sources.text("signer_user")
     if here and user and settings.hardening != "off":
         sources.parse(user_where, user, find_account, None)
+    files = check_files(settings)
     if not sources.problems:
         sources.problems += _check_agent_names(settings.chains, settings.agent_addr, agent_where)
     # else what is wrong with them was told already
+    sources.problems += files
     if len(settings.peers) == len(peers) and not sources.partial:
         sources.problems += check_cluster(
             settings, peers_where, raft_where if settings.raft_addr is not fallback else None
@@ -531,7 +515,6 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
         if chain is not None:
             chains.append(chain)
     _check_distinct(chains, sources.problems)
-    sources.problems += _check_files(chains)
     return tuple(chains)
 
 
@@ -687,27 +670,6 @@ def _check_distinct(chains: list[Chain], problems: list[ConfigError]) -> None:
             why = f": a chain id like {shared[0]!r} names no folder of its own" if shared else ""
             cure = "key_file and state_file in the [[chain]] of each" if shared else ""
             problems.append(ConfigError(f"the {what} {value} is configured more than once{why}", cure=cure))
-
-
-def _check_files(chains: list[Chain]) -> list[ConfigError]:
-    """A state file is written, and a lost one is replaced: it is no key, and no file of the node's
-    own.
-    """
-    keys = {os.path.realpath(chain.key_file) for chain in chains}
-    found = [
-        ConfigError(
-            f"{chain.state_file} is configured as a key_file and as a state_file: the state would be written over the key",
-            cure="a file of its own for each",
-        )
-        for chain in chains
-        if os.path.realpath(chain.state_file) in keys
-    ]
-    for what, path in sorted({(what, getattr(chain, what)) for chain in chains for what in ("key_file", "state_file")}):
-        if OWN_NAMES & {path.name, Path(os.path.realpath(path)).name}:
-            found.append(
-                ConfigError(f"{what} = {str(path)!r}: a node keeps a file of that name itself", cure="another name")
-            )
-    return found
 
 
 def _hostname() -> str:

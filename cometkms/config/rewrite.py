@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cometkms.config.load import CONFIG_NAME, read_config
+from cometkms.config.files import CONFIG_NAME
+from cometkms.config.load import read_config
 from cometkms.durable import write_atomically
 from cometkms.errors import ConfigError, StoreFailure, said
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR
-from cometkms.config.load import CONFIG_NAME
+from cometkms.config.files import CONFIG_NAME
 from cometkms.config.table import DEFAULT_HTTP_ADDR, SETTINGS
 from cometkms.config.toml import as_toml
 from cometkms.durable import create_exclusively, make_directory

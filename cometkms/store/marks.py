@@ -84,6 +84,7 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
 
     Raises: StateError with the cure, which for a file that is lost depends on what the store knows.
     """
+    state_file.refuse_something_else(chain.state_path)
     try:
         return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
     except state_file.LostFileError as error:

@@ -23,6 +23,7 @@ from cometkms.model import Row
 from cometkms.store.born import BORN_NAME, load_born
 from cometkms.store.exported import check_export, refuse_exported, went_out
 from cometkms.store.promise_store import FILE_BYTES, STORE_NAME, PromiseStore, held_alone
+from cometkms.store.state_file import refuse_something_else
 
 JOURNAL_NAME = "raft"  # of the replicated log, beside the store
 
@@ -157,9 +158,13 @@ def has_store(path: Path) -> bool:
 
 def check_state_files(chains: Iterable[ChainFiles], born: Iterable[Path] = ()) -> None:
     """Whether the state files, and these born.json, can be replaced: they are written after the
-    store, and nothing is to be half done. Raises: StateError.
+    store, and nothing is to be half done. Raises: StateError, also for a file that is recognisably
+    something else than a state file.
     """
-    for path in (*(chain.state_path for chain in chains), *born):
+    state_paths = [chain.state_path for chain in chains]
+    for path in state_paths:
+        refuse_something_else(path)
+    for path in (*state_paths, *born):
         if os.path.lexists(path) and not path.is_file():
             what = BORN_NAME if path.name == BORN_NAME else "the state file"
             raise StateError(

@@ -57,7 +57,7 @@ class Recovered:
 
 def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     """Make a new store in which every height up to `heights` is burnt; the old one is kept aside,
-    and so is a state file that cannot be understood.
+    and so is a state file that cannot be understood. What was never one is refused.
 
     Never below what is readable in the old store or a state file, also one that a rename kept. The
     old store is held meanwhile: it is no running node's.

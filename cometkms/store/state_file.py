@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from cometkms.durable import read_file, write_atomically
 from cometkms.errors import CometKMSError, StateError, cure_of_file, no_json, os_words
@@ -16,12 +16,22 @@ from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_F
 from cometkms.model import HRS, SignBytes, Step, Watermark
 
 Parse = Callable[[bytes], SignBytes]
+_FIELDS: Final = frozenset({"height", "round", "step"})
+_OF_A_KEY: Final = (b'"priv_key"', b'"sealed_key"')
+#: The control characters that stand in no text.
+_NO_TEXT: Final = frozenset(map(chr, (*range(9), *range(14, 32), 127)))
 
 
 class LostFileError(StateError):
     """There is no such file, or it is none.
 
     Who has a promise store beside it knows more than this (store/marks.py).
+    """
+
+
+class NoStateFileError(StateError):
+    """What is there was never a state file: a key, a passphrase, settings. No command takes it
+    away.
     """
 
 
@@ -77,6 +87,50 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             cure="restore it from the signer that used the key before; if it is "
             "lost, `cmkms recover --min-height HEIGHT` with a height above the chain's head",
         ) from error
+
+
+_CURE_ELSE: Final = (
+    "if config.toml leads there by mistake, the right path into state_file; else move that file to where it belongs, and put the state file there, as the "
+    "signer that used the key last left it (stop that one first); where that is lost for good, `cmkms recover` once the other is moved"
+)
+
+
+def refuse_something_else(path: Path, cure: str = _CURE_ELSE) -> None:
+    """Whether a file that a state is written over is one, or what a crash or a disk makes of one:
+    empty, cut short, zeros, any bytes. Whatever cannot be read is another's to tell.
+
+    Raises: NoStateFileError for what is recognisably something else.
+    """
+    try:
+        data = read_file(path, STATE_FILE_MAX_BYTES)
+    except OSError:
+        return
+    if what := _something_else(data):
+        raise NoStateFileError(
+            f"{path} is not a validator's state file, nor what is left of one: {what}. It is left as it is",
+            cure=cure,
+        )
+
+
+def _something_else(data: bytes) -> str:
+    """What the bytes are that were never a state file's, in words; "" where they may have been. One
+    that is cut short begins as a whole one does, and what a disk makes of one is no text.
+    """
+    if len(data) > STATE_FILE_MAX_BYTES:
+        return f"it has more than {STATE_FILE_MAX_BYTES} bytes"
+    if any(one in data for one in _OF_A_KEY):  # before it is decoded
+        return "it is a key"
+    try:
+        text = data.decode().lstrip("\ufeff \t\r\n")
+    except UnicodeDecodeError:
+        return ""
+    if not text.startswith("{"):
+        return "it is a text, and no JSON object" if text and not _NO_TEXT.intersection(text) else ""
+    try:
+        document = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return ""
+    return "" if not document or document.keys() & _FIELDS else "it is JSON of another kind"
 
 
 def says_nothing_was_signed(path: Path, chain_id: str) -> bool:

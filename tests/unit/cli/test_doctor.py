@@ -236,7 +236,7 @@ BROKEN: dict[str, tuple[Callable[[Home], Any], str, str, str]] = {
     "state missing": (lambda home: home.state_path.unlink(), "state", "fail", "is missing. The store "),
     "state empty": (write(STATE, ""), "state", "fail", "it is empty"),
     "state is garbage": (write(STATE, b"\xff\xfe"), "state", "fail", "it is no JSON"),
-    "state is nested deep": (write(STATE, "[" * 16000), "state", "fail", "it is no JSON"),
+    "state is nested deep": (write(STATE, "[" * 16000), "state", "fail", "no JSON"),
     "state is huge": (write(STATE, " " * (1 << 20)), "state", "fail", "more than"),
     "state is a directory": (into_directory(STATE), "state", "fail", "cannot be read"),
     "state of another chain": (

@@ -19,6 +19,7 @@ from cometkms.config.table import Flags
 from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.keys.validator_key import load_public_key
+from cometkms.limits import STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
@@ -28,6 +29,7 @@ from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from tests.e2e.node import cmkms, environment
 from tests.unit.cli import inside
+from tests.unit.cli.test_cli import tree
 from tests.unit.cli.test_export import make_home
 from tests.unit.state.three import sign_bytes
 from tests.unit.store.test_promise_store import PUBLIC
@@ -310,11 +312,69 @@ def test_a_state_file_that_cannot_be_understood_is_kept_and_told(home: Path) -> 
     done = cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
     assert (done.returncode, burnt(home), aside[0].read_text()) == (0, 5, '{"height":"9'), done.stderr
     assert f"kept     {aside[0]}" in done.stdout
-    path.write_text("x")
+    path.write_bytes(bytes(64))
     done = cmkms("recover", "--home", str(home), "--min-height", "7", "--yes-height", "7", "--json")
-    assert (json.loads(done.stdout)["state_files_kept"], aside[1].read_text()) == ([str(aside[1])], "x")
+    assert (json.loads(done.stdout)["state_files_kept"], aside[1].read_bytes()) == ([str(aside[1])], bytes(64))
     again = cmkms("recover", "--home", str(home), "--min-height", "8", "--yes-height", "8")
     assert (burnt(home), path.with_name(f"{path.name}.old-3").exists()) == (8, False), again.stderr
+
+
+SOMETHING_ELSE = {
+    "a passphrase": (b"correct horse battery staple\n", "it is a text, and no JSON object"),
+    "a receiver": (b"https://hooks.example.com/services/x", "it is a text, and no JSON object"),
+    "a key": (b'{"address":"A","priv_key":{"type":"t","value":"v"}}', "it is a key"),
+    "a key that is cut short": (b'{"address":"A","priv_key":{"ty', "it is a key"),
+    "a note": (b'{"format": 1, "chains": {}}', "it is JSON of another kind"),
+    "too much": (bytes(STATE_FILE_MAX_BYTES + 1), "it has more than 16384 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", SOMETHING_ELSE)
+def test_what_was_never_a_state_file_is_not_taken_away(home: Path, name: str) -> None:
+    """No start sends anybody to a recovery that would, and no other command replaces it."""
+    content, words = SOMETHING_ELSE[name]
+    path = home / "priv" / "priv_validator_state.json"
+    path.write_bytes(content)
+    before = tree(home)
+    other = home.with_name("other.json")
+    other.write_text('{"height":"9","round":0,"step":3}')
+    for command in (
+        ("start",),
+        ("recover", "--min-height", "5", "--yes-height", "5"),
+        ("chain", "reset", "c-1", "--height", "5", "--yes-height", "5"),
+        ("chain", "rename", "--from", "c-1", "--to", "c-2", "--not-mistyped", "--yes"),
+        ("state", "import", str(other)),
+        ("state", "export", "--out", str(path)),
+        ("state", "show"),
+    ):
+        run = cmkms if command == ("start",) else inside.cmkms
+        done = run(*command, "--home", str(home))
+        assert done.returncode == StateError.exit_code, (command, done.stdout, done.stderr)
+        assert f"Error: {path} is not a validator's state file, nor what is left of one: {words}" in done.stderr
+        assert "cure: if config.toml leads there by mistake, the right path into state_file; " in done.stderr
+        made_by_start = {"cmkms.lock": b"", "priv/identity_key.json": b""}
+        assert tree(home) | made_by_start == before | made_by_start
+
+
+@pytest.mark.parametrize(
+    "left",
+    [b"", b" \n", b"{", b'{\n  "height": "12",\n  "ro', bytes(300), b'{"height"' + bytes(40), b"\xff\xfe\x00{", b"{}"],
+)
+def test_what_is_left_of_a_state_file_is_kept_aside_by_a_recovery(home: Path, left: bytes) -> None:
+    path = home / "priv" / "priv_validator_state.json"
+    path.write_bytes(left)
+    done = inside.cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5")
+    kept = path.with_name(f"{path.name}.old-1")
+    assert (done.returncode, burnt(home), kept.read_bytes()) == (0, 5, left), done.stderr
+
+
+def test_no_mark_is_exported_over_a_key(home: Path) -> None:
+    assert inside.cmkms("recover", "--home", str(home), "--min-height", "5", "--yes-height", "5").returncode == 0
+    key = home / "priv" / "priv_validator_key.json"
+    before = key.read_bytes()
+    done = inside.cmkms("state", "export", "--home", str(home), "--out", str(key))
+    assert (done.returncode, key.read_bytes()) == (StateError.exit_code, before)
+    assert "it is a key. It is left as it is; cure: another --out" in done.stderr
 
 
 @pytest.mark.parametrize("state", [None, '{"height":"9'])
