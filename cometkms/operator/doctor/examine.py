@@ -376,7 +376,8 @@ def _reach(patient: Patient, measured: latency.Measured) -> list[Finding]:
     measured.round_trips_ms = {one.name: one.took_ms for one in peers if one.took_ms is not None}
     found = reach.judge_reached(reach.PEERS, peers)
     if patient.chains and not patient.problems:
-        found += reach.judge_reached(reach.VALIDATORS, reach.try_all(reach.validator_targets(settings)))
+        validators = reach.try_all(reach.validator_targets(settings))
+        found += reach.judge_reached(reach.VALIDATORS, validators) + reach.judge_same(validators)
     return found + reach.judge_own_addresses(settings, None)
 
 

@@ -2,6 +2,7 @@
 once; a running one is asked, so that nothing gets between it and a validator.
 """
 
+import itertools
 import os
 import socket
 import stat
@@ -48,12 +49,13 @@ _ALL_S: Final = CONNECT_TIMEOUT_S + 2.0  # names may take a moment more
 @dataclass(frozen=True, slots=True)
 class Reached:
     """`took_ms`: a TCP or unix connection; None: none was made, and `why`; `cause`: of what kind
-    that is, if a validator's cure goes by it."""
+    that is, if a validator's cure goes by it; `places`: what its name and port lead to."""
 
     name: str
     took_ms: float | None
     why: str = ""
     cause: str = ""
+    places: frozenset[tuple[str, int]] = frozenset()
 
 
 def try_all(targets: Mapping[str, Target]) -> list[Reached]:
@@ -74,8 +76,13 @@ def try_all(targets: Mapping[str, Target]) -> list[Reached]:
 
 
 def _try(name: str, target: Target) -> Reached:
+    places: frozenset[tuple[str, int]] = frozenset()
     started = time.perf_counter()
     try:
+        if not isinstance(target, UnixTarget):
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            places = frozenset((str(one[4][0]), target.port) for one in found)
+            started = time.perf_counter()
         if isinstance(target, UnixTarget):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(CONNECT_TIMEOUT_S)
@@ -83,12 +90,12 @@ def _try(name: str, target: Target) -> Reached:
         else:
             socket.create_connection((target.host, target.port), CONNECT_TIMEOUT_S).close()
     except TimeoutError:
-        return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s", _SILENT)
+        return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s", _SILENT, places)
     except OSError as error:
         if isinstance(target, UnixTarget) and (what := _no_socket(target.path)):
             return Reached(name, None, what, _NO_SOCKET)
-        return Reached(name, None, os_words(error), _cause(error))
-    return Reached(name, (time.perf_counter() - started) * 1000)
+        return Reached(name, None, os_words(error), _cause(error), places)
+    return Reached(name, (time.perf_counter() - started) * 1000, places=places)
 
 
 def _no_socket(path: str) -> str:
@@ -141,6 +148,19 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
                 )
             )
     return found
+
+
+def judge_same(reached: Sequence[Reached]) -> list[Finding]:
+    """Whether one validator is listed under two names, which a node would dial twice."""
+    return [
+        warn(
+            VALIDATORS,
+            f"{one.name} and {other.name} lead to one port: a validator takes one signer, and the two would push each other out",
+            "list it once in validator_addr",
+        )
+        for one, other in itertools.combinations(reached, 2)
+        if one.places & other.places
+    ]
 
 
 def _far(words: str) -> Finding:

@@ -295,6 +295,15 @@ def test_a_validators_path_that_is_no_socket_is_told_as_that_and_a_stale_one_as_
     assert len(set(cures)) == 3
 
 
+def test_a_validator_that_is_listed_under_two_names_is_told() -> None:
+    port = free_port()
+    ports = {"a": ("127.0.0.1", port), "b": ("localhost", port), "c": ("127.0.0.1", free_port())}
+    tried = reach.try_all({name: Address(*one) for name, one in ports.items()})
+    [same] = reach.judge_same(tried)
+    assert same.words.startswith("a and b lead to one port: ")
+    assert same.cure == "list it once in validator_addr"
+
+
 def test_each_cause_has_a_validators_cure_of_its_own() -> None:
     causes = {
         reach._cause(PermissionError(errno.EACCES, "no")): "let the node's user into the socket's directory",
