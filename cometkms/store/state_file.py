@@ -18,8 +18,6 @@ from cometkms.model import HRS, SignBytes, Step, Watermark
 Parse = Callable[[bytes], SignBytes]
 _FIELDS: Final = frozenset({"height", "round", "step"})
 _OF_A_KEY: Final = (b'"priv_key"', b'"sealed_key"')
-#: The control characters that stand in no text.
-_NO_TEXT: Final = frozenset(map(chr, (*range(9), *range(14, 32), 127)))
 
 
 class LostFileError(StateError):
@@ -30,9 +28,7 @@ class LostFileError(StateError):
 
 
 class NoStateFileError(StateError):
-    """What is there was never a state file: a key, a passphrase, settings. No command takes it
-    away.
-    """
+    """What is there was never a state file: a key, settings. No command takes it away."""
 
 
 class OfAnotherChainError(StateError):
@@ -96,8 +92,8 @@ _CURE_ELSE: Final = (
 
 
 def refuse_something_else(path: Path, cure: str = _CURE_ELSE) -> None:
-    """Whether a file that a state is written over is one, or what a crash or a disk makes of one:
-    empty, cut short, zeros, any bytes. Whatever cannot be read is another's to tell.
+    """Whether a file that a state is written over is one, or what may be left of one: empty, cut
+    short, zeros, any bytes. Whatever cannot be read is another's to tell.
 
     Raises: NoStateFileError for what is recognisably something else.
     """
@@ -113,24 +109,17 @@ def refuse_something_else(path: Path, cure: str = _CURE_ELSE) -> None:
 
 
 def _something_else(data: bytes) -> str:
-    """What the bytes are that were never a state file's, in words; "" where they may have been. One
-    that is cut short begins as a whole one does, and what a disk makes of one is no text.
+    """What the bytes are that were never a state file's, in words; "" where they may have been: a
+    crash, a disk or a hand makes any other bytes of one.
     """
-    if len(data) > STATE_FILE_MAX_BYTES:
-        return f"it has more than {STATE_FILE_MAX_BYTES} bytes"
     if any(one in data for one in _OF_A_KEY):  # before it is decoded
         return "it is a key"
     try:
-        text = data.decode().lstrip("\ufeff \t\r\n")
-    except UnicodeDecodeError:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
         return ""
-    if not text.startswith("{"):
-        return "it is a text, and no JSON object" if text and not _NO_TEXT.intersection(text) else ""
-    try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return ""
-    return "" if not document or document.keys() & _FIELDS else "it is JSON of another kind"
+    other = isinstance(document, dict) and document and not document.keys() & _FIELDS
+    return "it is JSON of another kind" if other else ""
 
 
 def says_nothing_was_signed(path: Path, chain_id: str) -> bool:
