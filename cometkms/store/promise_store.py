@@ -16,6 +16,11 @@ blocks, and the slot that does not hold the newest record is the one written. So
 old record or the new one. A slot that was never written is all zero; one that is neither that nor
 valid is corruption, and the node refuses to start.
 
+The first record of a pair is written to both slots, one after the other, before the second record
+can be: sequence 1 to slot 0, and 2, the same, to slot 1. So a slot of zeros beside a sequence of 1
+lacks nothing; beside a higher one it is a record that the disk lost, and corruption, too. Older
+versions wrote the second slot with the second record, or at the next start.
+
 The last two digits of the magic are the format's number. A header is written in format 2 as long as
 its store is its member's first, and in format 3 from then on: a program that does not know
 incarnations refuses a store that has one. Whatever a later one changes, a header's sector begins
@@ -24,9 +29,9 @@ taking it for a corrupt one.
 
     sector   magic 8 | sequence 8 | body length 2 | body | zeros | BLAKE2b-128 of all before 16
 
-At open the newest record of each pair is written again and synced before the first answer: what a
-crash left in the page cache only is then durable, or the open fails. A write or sync that fails is
-never trusted again: the object is dead.
+At open what a killed process left in the page cache is synced, then the newest record of each pair
+is written again and synced, before the first answer: it is then durable, or the open fails. A write
+or sync that fails is never trusted again: the object is dead.
 """
 
 import contextlib
@@ -90,6 +95,7 @@ _BURNT: Final = 1
 _CLOSED: Final = 2
 # behind the ids of a sealed store: the digest of what follows, and whether it was confirmed
 _SEALED_BYTES: Final = 33
+_LOST_RECORD: Final = "it is empty, and was written"
 _SURVEY_TRIES: Final = 3
 _SURVEY_AGAIN_S: Final = 0.02
 #: How reading fails where what holds a file is broken.
@@ -168,6 +174,11 @@ def _open_sector(magic: bytes, sector: bytes, path: Path) -> tuple[int, bytes, b
     if found not in known or size > _BODY_MAX:
         raise ValueError(f"it is no such record: {found!r}, {size} bytes")
     return sequence, content[_PREFIX.size : _PREFIX.size + size], found
+
+
+def _lacks_record(sequence: int) -> bool:
+    """Whether an empty slot was written, by the sequence that the other one holds, 0 for none."""
+    return sequence > 1
 
 
 def _encode_header(header: Header) -> tuple[bytes, bytes]:
@@ -513,7 +524,13 @@ class PromiseStore:
     # --- disk ---
 
     def _write(self, slot: _Slot, magic: bytes, body: bytes) -> None:
-        """The older slot is overwritten and synced; only then is it the newest."""
+        """The older slot is overwritten and synced; only then is it the newest. The first record
+        goes to both: from then on an empty slot is a lost one.
+        """
+        for _ in range(1 if slot.sequence else 2):
+            self._write_slot(slot, magic, body)
+
+    def _write_slot(self, slot: _Slot, magic: bytes, body: bytes) -> None:
         if self._failure is not None:
             raise StoreFailure(f"{self.path} is not trusted any more: {self._failure}")
         target = 1 - slot.newest
@@ -529,12 +546,13 @@ class PromiseStore:
         slot.sequence += 1
         slot.newest, slot.magic = target, magic
 
-    def _read(self, slot: _Slot, magic: bytes, what: str) -> bytes | None:
+    def _read(self, slot: _Slot, magic: bytes, what: str, *, erased: bool = False) -> bytes | None:
         """The newest body of a pair, or None if neither slot was ever written.
 
+        `erased`: one slot may have been made empty, and not yet the other.
         Raises: StateError, StoreFailure.
         """
-        newest: bytes | None = None
+        newest, empty = None, ""
         for number in (0, 1):
             offset = slot.at(number)
             try:
@@ -545,8 +563,12 @@ class PromiseStore:
                 found = _open_sector(magic, sector, self.path)
             except ValueError as error:
                 raise corrupt(self.path, f"slot {number} of {what} (offset {offset}): {error}") from error
-            if found is not None and found[0] > slot.sequence:
+            if found is None:
+                empty = f"slot {number} of {what} (offset {offset})"
+            elif found[0] > slot.sequence:
                 slot.sequence, slot.newest, slot.magic, newest = found[0], number, found[2], found[1]
+        if empty and _lacks_record(slot.sequence) and not erased:
+            raise corrupt(self.path, f"{empty}: {_LOST_RECORD}")
         return newest
 
     def _load(self) -> None:
@@ -576,14 +598,23 @@ class PromiseStore:
             self._records.append(replace(record, sequence=slot.sequence, newest=slot.newest))
 
     def _load_members(self) -> None:
+        # only who holds no promises forgets its members, and may have been killed meanwhile
+        erased = self.header.state in (NodeState.EMPTY, NodeState.RECOVERING)
         for number, member in enumerate(self.header.members):
             slot = _member_slot(number)
-            body = self._read(slot, _MEMBER_MAGIC, f"member {member}")
+            body = self._read(slot, _MEMBER_MAGIC, f"member {member}", erased=erased)
             if body is not None:
                 self._known[member] = _Known(slot, _decode_member(body, member))
 
     def _rewrite(self) -> None:
-        """Nothing is answered on bytes that may be in the page cache only."""
+        """Nothing is answered on bytes that may be in the page cache only.
+
+        Synced first, so that no pair ever has both slots under way.
+        """
+        try:
+            self._disk.fdatasync(self._fd)
+        except OSError as error:
+            raise StoreFailure(f"{self.path}: {os_words(error)}") from error
         self.write_header(self.header)
         for known in self._known.values():
             if known.statement is not None:
@@ -813,6 +844,7 @@ def _survey_once(path: Path) -> Survey:
 def _newest(path: Path, slots: bytes, magic: bytes, what: str, problems: list[str]) -> tuple[int, bytes, bytes] | None:
     """Sequence, body and magic."""
     newest: tuple[int, bytes, bytes] | None = None
+    empty = ""
     for number in (0, 1):
         at = number * BLOCK_BYTES
         try:
@@ -820,6 +852,10 @@ def _newest(path: Path, slots: bytes, magic: bytes, what: str, problems: list[st
         except ValueError as error:
             problems.append(f"slot {number} of {what}: {error}")
             continue
-        if found is not None and (newest is None or found[0] > newest[0]):
+        if found is None:
+            empty = f"slot {number} of {what}"
+        elif newest is None or found[0] > newest[0]:
             newest = found
+    if empty and newest is not None and _lacks_record(newest[0]):
+        problems.append(f"{empty}: {_LOST_RECORD}")
     return newest

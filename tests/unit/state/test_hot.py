@@ -24,8 +24,16 @@ from cometkms.core.native.hot import NativeHotPath, NativeLane, NativeRecords
 from cometkms.core.native.queue import RingQueue
 from cometkms.core.native.sign import NativeSignPath
 from cometkms.core.pure.hot import PureRecords
-from cometkms.errors import InvariantError, ProtocolError, StoreFailure, disk_failure
-from cometkms.limits import CHAINS_MAX, HEIGHT_MAX, SEQ_MAX, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
+from cometkms.errors import InvariantError, ProtocolError, StateError, StoreFailure, disk_failure
+from cometkms.limits import (
+    BLOCK_BYTES,
+    CHAINS_MAX,
+    HEIGHT_MAX,
+    SECTOR_BYTES,
+    SEQ_MAX,
+    SIGN_BYTES_MAX_BYTES,
+    SIGNATURE_MAX_BYTES,
+)
 from cometkms.model import (
     HRS,
     BlockID,
@@ -194,6 +202,22 @@ def test_promises_of_several_rows_share_one_sync_and_one_row_twice_does_not(node
     assert [one.request_id for one in answers if isinstance(one, Promised)] == [3, 4, 5, 6]
     assert [one.seq for one in answers if isinstance(one, Promised)] == [43, 43, 43, 44]
     assert [mark.hrs.height for mark in node.on_disk()] == [6, 4, 5]
+
+
+@pytest.mark.parametrize("promises", [1, 2])
+def test_a_promise_that_was_written_here_and_the_disk_lost_stops_the_next_start(node: Node, promises: int) -> None:
+    for height in range(promises):
+        node.wires[0].send(framed(promise(ROWS[1], sign_bytes(ROWS[1], 10 + height))))
+        assert node.wires[0].lane.turn(serve=True) == b""
+    newest = 4 + (promises - 1) % 2  # slot 0 held the first record, and slot 1 the same
+    node.store.close()
+    with node.path.open("r+b") as file:
+        file.seek(newest * BLOCK_BYTES)
+        assert sign_bytes(ROWS[1], 9 + promises) in file.read(SECTOR_BYTES)
+        file.seek(newest * BLOCK_BYTES)
+        file.write(bytes(SECTOR_BYTES))
+    with pytest.raises(StateError, match=r"of row 1.*it is empty, and was written"):
+        PromiseStore.open(node.path)
 
 
 def test_more_requests_than_a_batch_holds_are_all_answered(node: Node) -> None:
