@@ -7,7 +7,8 @@ import`, or `cmkms recover` on the operator's word. A state at the place that we
 brings nothing back: a copy that stayed behind looks the same.
 
 The note stands beside the state file and in the store's directory, so that neither an older priv/
-nor an older data/ alone is without it. It is looked for wherever a note of this home may stand:
+nor an older data/ alone is without it; and in priv/, where the state file is in no directory of it,
+for other settings look there. It is looked for wherever a note of this home may stand:
 priv/, each directory in it and in data/, for a home may have got [[chain]] tables since, or lost
 them.
 """
@@ -83,14 +84,18 @@ def note_export(state_path: Path, chain_id: str, kind: str, target: Path, place:
     went = went_out(state_path, chain_id, store_path)
     if went is not None and went.place is not None:
         place = max(place, went.place)
+    priv = store_path.parents[2] / "priv"
+    fixed = () if state_path.parent in (priv, *_inside(priv)) else (priv,)
+    folders = (state_path.parent, store_path.parent, *fixed)
     try:
-        make_directory(store_path.parent)
+        for folder in folders[1:]:
+            make_directory(folder)
     except OSError as error:
         raise StateError(
             f"{error.filename or store_path.parent} cannot be made: {os_words(error)}",
             cure=cure_of_file(error, "give the home and what is in it to the node's user"),
         ) from error
-    paths = [folder / EXPORTED_NAME for folder in (state_path.parent, store_path.parent)]
+    paths = [folder / EXPORTED_NAME for folder in folders]
     words = (kind, str(target), "/".join(str(int(one)) for one in place))
     note = Note(chain_id, {path: _read(path).get(chain_id) for path in paths}, words)
     try:

@@ -21,7 +21,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.store import epoch as epochs
 from cometkms.store.exported import carry_export, forget_export, note_export, went_out
 from cometkms.store.lock import locked_home
-from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, refuse_gone_out
+from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, refuse_gone_out, refuse_row_gone_out
 from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import Header, PromiseStore, readable_marks
 from cometkms.store.reset import reset_mark
@@ -527,6 +527,28 @@ def test_beside_an_older_copy_of_state_files_outside_priv_the_stores_note_counts
     (home / "data" / "node0" / "exported.json").write_text("{")
     with pytest.raises(StateError, match="cannot be understood"):
         check_beside([state], files.store_path)
+
+
+@pytest.mark.parametrize("folder", ["keys/z", "priv/v/z"])
+def test_with_a_state_file_out_of_the_way_an_older_data_alone_is_not_without_the_note(
+    home: Path, tmp_path: Path, folder: str
+) -> None:
+    """Also where the settings lead to another place since, or the chain is not configured any more."""
+    state = home / folder / "priv_validator_state.json"
+    state.parent.mkdir(parents=True)
+    for name in (state.name, "born.json"):
+        (home / "priv" / name).rename(state.with_name(name))
+    files = NodeFiles.at(home, "node0", (ChainFiles(Row(PUBLIC, CHAIN), state),))
+    note = note_export(state, CHAIN, "filepv", tmp_path / "out", HRS(20, 0, 2), files.store_path)
+    note.finish()
+    files.store_path.with_name("exported.json").unlink()
+    moved = home / "priv" / "hub" / state.name
+    assert went_out(moved, CHAIN, files.store_path) is not None
+    with pytest.raises(StateError, match=r"priv/exported\.json says that this key went out"):
+        refuse_row_gone_out(files, Row(PUBLIC, CHAIN))
+    forget_export(state, CHAIN, files.store_path)
+    assert notes_of(home) == []
+    assert went_out(moved, CHAIN, files.store_path) is None
 
 
 def test_a_note_that_is_taken_away_in_one_place_only_still_refuses(
