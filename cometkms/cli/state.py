@@ -8,6 +8,7 @@ import click
 from cometkms.cli.moving import refuse_running_members
 from cometkms.cli.options import CommandGroup, chain_option, chosen_home, home_option, json_option, load_home, one_chain
 from cometkms.cli.output import show_json
+from cometkms.config.files import is_own_name
 from cometkms.config.schema import Chain, Settings
 from cometkms.core import choose
 from cometkms.durable import check_way, open_regular, write_atomically
@@ -183,17 +184,37 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
             err=True,
         )
     data = state_file.encode(mark)
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise StateError(f"{out} cannot be written: there is no such directory", cure="another --out, or make it first")
-    if out is not None and os.path.lexists(out) and not Path(out).is_file():
-        raise StateError(f"{out} is no file", cure="another --out, or move away what is there")
-    if out is not None:
-        state_file.refuse_something_else(Path(out), "another --out")
     if out is None:
         click.echo(data.decode())
-    else:
-        write_atomically(Path(out), data)
-        click.echo(f"wrote {out}: {_words(mark)}")
+        return
+    _check_out(Path(out).absolute(), chain, mark)
+    write_atomically(Path(out), data)
+    click.echo(f"wrote {out}: {_words(mark)}")
+
+
+def _check_out(out: Path, chain: Chain, mark: Watermark) -> None:
+    """Raises: StateError where anything but a state file of this chain would be lost, or that one
+    would stand lower.
+    """
+    if not out.parent.is_dir():
+        raise StateError(f"{out} cannot be written: there is no such directory", cure="another --out, or make it first")
+    if os.path.lexists(out) and not out.is_file():
+        raise StateError(f"{out} is no file", cure="another --out, or move away what is there")
+    if is_own_name(Path(os.path.realpath(out)).name):
+        raise StateError(f"{out}: a node keeps a file of that name itself", cure="another --out")
+    if not os.path.lexists(out) or out.stat().st_size == 0:
+        return
+    state_file.refuse_something_else(out, "another --out")
+    try:
+        there = state_file.load(out, chain.id, choose.load().parse_sign_bytes)
+    except StateError as error:
+        what = f"{out} is there, and is no state file of {chain.id}: it is left as it is"
+        raise StateError(what, cure="another --out, or move away what is there") from error
+    if there.hrs > mark.hrs or (there.hrs == mark.hrs and there.sign_bytes not in (b"", mark.sign_bytes)):
+        raise StateError(
+            f"{out} stands at {_words(there)}, and this would be {_words(mark)}: nothing is lowered, and no signature is forgotten",
+            cure="another --out; whoever goes by that file goes by it as it is",
+        )
 
 
 def _files_of_one(settings: Settings, chain: Chain) -> NodeFiles:

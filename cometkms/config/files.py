@@ -171,7 +171,7 @@ def _judge_kept(one: _Named, other: _Named) -> ConfigError | None:
 
 
 def _judge_own(one: _Named, own: list[_Named]) -> ConfigError | None:
-    if one.setting in (_KEY, _STATE) and (_is_own(one.path.name) or _is_own(one.real.name)):
+    if one.setting in (_KEY, _STATE) and (is_own_name(one.path.name) or is_own_name(one.real.name)):
         return ConfigError(f"{one}: a node keeps a file of that name itself", cure="another name")
     for other in own:
         if one.setting == _NOISE and other.path.name == _IDENTITY_NAME:
@@ -181,9 +181,10 @@ def _judge_own(one: _Named, own: list[_Named]) -> ConfigError | None:
     return None
 
 
-def _is_own(name: str) -> bool:
+def is_own_name(name: str) -> bool:
+    """Whether a node keeps a file of that name itself."""
     aside = _ASIDE.fullmatch(name)
-    return name in OWN_NAMES or bool(_OWN_FORMS.fullmatch(name)) or (aside is not None and _is_own(aside[1]))
+    return name in OWN_NAMES or bool(_OWN_FORMS.fullmatch(name)) or (aside is not None and is_own_name(aside[1]))
 
 
 def _judge_place(one: _Named, others: list[_Named]) -> ConfigError | None:

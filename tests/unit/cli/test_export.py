@@ -922,6 +922,44 @@ def test_a_state_file_that_is_lost_is_written_from_the_store_in_its_place_alone(
     assert json.loads(own.read_text()) == {"height": "20", "round": 0, "step": 2}
 
 
+IN_ITS_WAY = {
+    "the store": ("home/data/node0/promises", None, "a node keeps a file of that name itself"),
+    "the settings": ("home/config.toml", None, "a node keeps a file of that name itself"),
+    "a lock that is empty": ("home/cmkms.lock", b"", "a node keeps a file of that name itself"),
+    "a store that is not there": ("other/promises", None, "a node keeps a file of that name itself"),
+    "the key": ("home/priv/priv_validator_key.json", None, "it is a key"),
+    "a key of tmkms": ("consensus.key", b"q2FsbCBtZSBpc2htYWVs", f"is no state file of {CHAIN}"),
+    "a page": ("page", b"<html>", f"is no state file of {CHAIN}"),
+    "other JSON": ("genesis.json", b'{"app_state": {"x": "' + b"y" * 200_000 + b'"}}', f"is no state file of {CHAIN}"),
+    "a higher one": ("s", b'{"height":"21","round":0,"step":1}', "nothing is lowered"),
+    "a directory": ("home", None, "is no file"),
+    "no name": ("", None, "is no file"),
+}
+
+
+@pytest.mark.parametrize("name", IN_ITS_WAY)
+def test_a_state_export_replaces_nothing_but_a_state_file_that_stands_no_higher(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    where, content, words = IN_ITS_WAY[name]
+    (tmp_path / "other").mkdir()
+    if content is not None:
+        (tmp_path / where).write_bytes(content)
+    before = tree(tmp_path)
+    done = cmkms("state", "export", "--home", str(home), "--out", str(tmp_path / where))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert words in done.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("there", [b"", b'{"height":"19","round":0,"step":3}', b'{"height":"20","round":0,"step":2}'])
+def test_a_state_export_replaces_a_state_file_that_stands_lower(home: Path, tmp_path: Path, there: bytes) -> None:
+    out = tmp_path / "state.json"
+    out.write_bytes(there)
+    assert cmkms("state", "export", "--home", str(home), "--out", str(out)).returncode == 0
+    assert json.loads(out.read_text())["height"] == "20"
+
+
 def test_a_home_that_never_ran_gives_its_state_file(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""))
     shutil.rmtree(home / "data")
