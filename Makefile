@@ -71,10 +71,10 @@ test: build
 	@work=$$(mktemp -d -t ckXXXX); \
 	$(BIN)/python -m tests.gotools > $$work/tools 2>&1 & tools=$$!; \
 	$(NICELY) make lint > $$work/lint 2>&1 & lint=$$!; \
-	SEEDS=$(TEST_SEEDS) ROGUE_SEEDS=$(TEST_ROGUE_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/web \
-		--ignore=tests/lint -n $(UNIT_WORKERS) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
+	SEEDS=$(TEST_SEEDS) ROGUE_SEEDS=$(TEST_ROGUE_SEEDS) $(NICELY) $(BIN)/python -m pytest tests --ignore=tests/e2e --ignore=tests/attacks --ignore=tests/packaging \
+		--ignore=tests/web --ignore=tests/lint -n $(UNIT_WORKERS) --dist loadgroup --basetemp=$$work/u > $$work/units 2>&1 & units=$$!; \
 	trap 'kill $$tools $$lint $$units 2> $$work/killed' INT TERM; \
-	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/packaging $(ALSO) -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \
+	$(LOADED) $(BIN)/python -m pytest tests/e2e tests/attacks tests/packaging $(ALSO) -n $(WORKERS) --dist loadgroup --basetemp=$$work/t; whole=$$?; \
 	wait $$tools || { cat $$work/tools; whole=1; }; \
 	wait $$lint; lint=$$?; test $$lint = 0 || cat $$work/lint; \
 	wait $$units; units=$$?; cat $$work/units; \

@@ -217,7 +217,8 @@ def test_what_code_in_the_audit_process_leaves_in_its_directory_ends_no_start(
     validator.must_sign(PREVOTE, 6)
     until("the log says it", lambda: "the audit log was changed" in node.log())
     until("it is written on", lambda: node.status()["audit"]["records"] > 0)
-    assert {child["restarts"] for child in node.status()["children"]} == {0}
+    # one that got no core for seconds is replaced, whatever lies there
+    assert {child["last_exit"] for child in node.status()["children"]} <= {None, "its loop hung"}
 
 
 def test_code_in_the_state_process_has_nothing_signed_that_was_not_asked_for(
