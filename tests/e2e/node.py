@@ -28,6 +28,8 @@ from tests.gotools import program
 CHAIN = "test-1"
 # for anything that must happen; no test measures time, and a wait costs nothing when it is short
 PATIENCE_S = 120.0
+# of a child's last_exit: one that got no core for seconds is replaced, by no fault of its own
+HAS_NOT_FAILED = frozenset({None, "its loop hung"})
 # from one look for it to the next: at first, and when it has not come for a while
 _LOOK_S, _LOOK_MAX_S = 0.02, 0.3
 
