@@ -21,8 +21,10 @@ CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
 STATE_NAME: Final = "priv_validator_state.json"
 _IDENTITY_NAME: Final = "identity_key.json"
+#: What a node keeps in priv/, beside what a setting names there.
+NAMES_IN_PRIV: Final = frozenset({"born.json", "cluster.key", "exported.json", _IDENTITY_NAME})
 #: What a node keeps under a name of its own, wherever in the home: nobody's key or state file.
-OWN_NAMES: Final = frozenset(
+OWN_NAMES: Final = NAMES_IN_PRIV | frozenset(
     {
         CONFIG_NAME,
         ".cometkms.tmp",
@@ -30,12 +32,8 @@ OWN_NAMES: Final = frozenset(
         ".doctor-probe",
         "adopted.json",
         "audit",
-        "born.json",
-        "cluster.key",
         "cmkms.lock",
         "control.sock",
-        "exported.json",
-        _IDENTITY_NAME,
         "promises",
         "raft",
         "seals",

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from cometkms.address import Address
 from cometkms.config.cluster import DEFAULT_RAFT_ADDR, check_cluster
-from cometkms.config.files import CONFIG_NAME, KEY_NAME, STATE_NAME, check_files
+from cometkms.config.files import CONFIG_NAME, KEY_NAME, NAMES_IN_PRIV, STATE_NAME, check_files
 from cometkms.config.ports import check_ports, dialled_by, listener, literal
 from cometkms.config.schema import AgentEntry, AlertBounds, Chain, Settings, ValidatorAddress
 from cometkms.config.table import (
@@ -584,8 +584,8 @@ def chain_folder(home: Path, chain_id: str, *, several: bool) -> Path:
 
 
 def _names_folder(chain_id: str) -> bool:
-    """Tell whether a chain's id can be the name of its folder."""
-    return "/" not in chain_id and chain_id not in (".", "..")
+    """Tell whether a chain's id can be the name of its folder, in priv/."""
+    return "/" not in chain_id and chain_id not in (".", "..") and chain_id not in NAMES_IN_PRIV
 
 
 def _load_bytes(sources: _Sources, where: str, name: str, table: dict[str, Any]) -> AllowedBytes:

@@ -141,6 +141,10 @@ def test_lists_come_from_repeated_flags_commas_or_arrays(tmp_path: Path) -> None
             "configured more than once: a chain id like '..' names no folder of its own; cure: key_file and state_file in the [[chain]]",
         ),
         (
+            '[[chain]]\nid = "born.json"\nvalidator_addr = "b:1"\n[[chain]]\nid = "cluster.key"\nvalidator_addr = "b:2"\n',
+            "configured more than once: a chain id like 'born.json' names no folder of its own; cure: key_file and state_file in the [[chain]]",
+        ),
+        (
             '[[chain]]\nid = "d"\nvalidator_addr = "b:1"\nkey_file = "priv/k"\nstate_file = "priv/../priv/k"\n',
             "the state would be written over the key; cure: a file of its own for each",
         ),
