@@ -26,6 +26,7 @@ from cometkms.config.load import chain_folder, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
 from cometkms.core import choose
+from cometkms.core.interface import Core
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS
@@ -36,12 +37,12 @@ from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
 from cometkms.store.home_born import note_found, refuse_lost
-from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep, surely_kept_marks
+from cometkms.store.kept import UnreadableKeptError, kept_already, kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
-from cometkms.store.marks import bring_up, known_mark, reconcile, refuse_lacking, verified_state
+from cometkms.store.marks import bring_up, known_mark, lacks, reconcile, refuse_lacking, verified_state
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
 from cometkms.store.owner import refuse_other_home
-from cometkms.store.promise_store import PromiseStore
+from cometkms.store.promise_store import PromiseStore, readable_marks
 from cometkms.store.reset import reset_mark
 
 
@@ -284,7 +285,8 @@ def rename(
         check_beside([chain.state_file], store_path)
         burnt = _burnt(new, min_height, yes_height, ask=yes, as_json=as_json)
         before, after = _marks(settings, chain, old, new, burnt, not_mistyped=not_mistyped, write=yes)
-        done = _kept_already(chain.state_file, old, before) if _shows(chain.state_file, new, after) else None
+        is_new = _shows(settings, chain, new, after)
+        done = kept_already(chain.state_file, old, before, choose.load().parse_sign_bytes) if is_new else None
         aside = done or name_to_keep(chain.state_file, old)
         goes = "is" if done else "goes to"
         say(
@@ -298,6 +300,7 @@ def rename(
             carry_export(chain.state_file, old, new, store_path)
             if done is None:
                 state_file.save(aside, before)
+            if not is_new:
                 state_file.save(chain.state_file, after)
     if as_json:
         found = {
@@ -320,18 +323,38 @@ def rename(
     )
 
 
-def _shows(path: Path, chain_id: str, mark: Watermark) -> bool:
-    """Whether a state file is what a rename to this id writes."""
+def _shows(settings: Settings, chain: Chain, new: str, after: Watermark) -> bool:
+    """Whether the state file is what a rename writes that begins the new id there, or what the node
+    signed under it since.
+    """
+    core, row = choose.load(), Row(load_public_key(chain.key_file), new)
+    files = NodeFiles.at(settings.home, settings.id, ())
     try:
-        return state_file.load(path, chain_id, choose.load().parse_sign_bytes) == mark
+        shown = verified_state(files, ChainFiles(row, chain.state_file), core)
     except StateError:
         return False
+    return shown == state_file.as_written(after) or bool(
+        shown.sign_bytes and after.sign_bytes and not lacks(after, shown)
+    )
 
 
-def _kept_already(path: Path, chain_id: str, mark: Watermark) -> Path | None:
-    """The state file that a rename kept of this id as it stands. Raises: StateError."""
-    kept = surely_kept_marks(path, chain_id, choose.load().parse_sign_bytes)
-    return next((one for shown, one in kept if shown == mark), None)
+def _is_renamed(files: NodeFiles, old: ChainFiles, new: ChainFiles, core: Core) -> bool:
+    """Whether the state file is the new id's already, and says nothing of the old one: it is signed
+    for the new one, which the store knows as far; or it stands, burnt, where the new one stands in
+    the store, and a rename kept what that has of the old one. Raises: StateError.
+    """
+    held = dict(readable_marks(files.store_path))
+    left, stands = held.get(old.row), held.get(new.row)
+    if left is None or stands is None:
+        return False
+    try:
+        shown = verified_state(files, new, core)
+    except StateError:
+        return False
+    if shown.sign_bytes:
+        return not lacks(stands, shown)
+    path, chain_id = old.state_path, old.row.chain_id
+    return shown.hrs == stands.hrs and kept_already(path, chain_id, left, core.parse_sign_bytes) is not None
 
 
 def _chosen(settings: Settings, old: str, new: str) -> Chain:
@@ -425,9 +448,9 @@ def _marks(
     core = choose.load()
     public_key = load_public_key(chain.key_file)
     files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
-    target = ChainFiles(Row(public_key, old), chain.state_file)
+    target, other = (ChainFiles(Row(public_key, one), chain.state_file) for one in (old, new))
     refuse_other_home(files)
-    in_file = verified_state(files, target, core)
+    in_file = Watermark() if _is_renamed(files, target, other, core) else verified_state(files, target, core)
     path = files.store_path
     if not has_store(path):
         raise StateError(
@@ -441,9 +464,9 @@ def _marks(
         held = {row: store.mark(number) for number, row in enumerate(store.rows)}
         before, after = (held.get(Row(public_key, one), Watermark()) for one in (old, new))
         refuse_lost(replace(files, chains=(target,)), target)
-        refuse_lacking(files, target, before, in_file)
+        if chain.id == old or in_file.sign_bytes:  # else it may be the new id's, as is said below
+            refuse_lacking(files, target, before, in_file, core)
         _refuse_forgotten(settings, chain, path, new, after, burnt, alone=files.alone)
-        other = ChainFiles(Row(public_key, new), chain.state_file)
         if burnt.hrs == HRS(0, 0, 0):
             _refuse_lost(replace(files, chains=(other,)))
         after = max(after, burnt, key=lambda mark: mark.hrs)

@@ -606,7 +606,7 @@ def _known_here(
         finally:
             store.close()
         if held and known and min_height is None:
-            refuse_lacking(files, chain, held[0], known[0])
+            refuse_lacking(files, chain, held[0], known[0], core)
         known += held
         if files.alone and header.state not in (NodeState.COMPLETE, NodeState.SEALED):
             raise StateError(

@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,6 +40,19 @@ def surely_kept(path: Path, chain_id: str) -> list[Path]:
     """The files that were kept of this id and of no other. Raises: StateError."""
     kept = re.compile(re.escape(_stem(path, chain_id)) + r"@[0-9]+")
     return [one for one in _beside(path) if kept.fullmatch(one.name)]
+
+
+def kept_already(path: Path, chain_id: str, mark: Watermark, parse: Parse) -> Path | None:
+    """The file that was kept of this id as it stands: it may know the signature of what the mark
+    has as promised. Raises: StateError where the directory cannot be read.
+    """
+    for one in surely_kept(path, chain_id):
+        with contextlib.suppress(StateError):
+            shown = _load(one, chain_id, parse)
+            signed = shown.sign_bytes and not mark.signature and replace(shown, signature=b"") == mark
+            if signed or shown == state_file.as_written(mark):
+                return one
+    return None
 
 
 def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]) -> list[tuple[Watermark, Path]]:

@@ -219,12 +219,38 @@ def bring_up(store: PromiseStore, chain: ChainFiles, in_file: Watermark, warn: C
     return number
 
 
-def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark) -> None:
+def refuse_unset(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark, core: Core) -> None:
+    """A rename wrote where the new id begins into the state file, and the settings have the old id
+    still: the place, burnt and above this chain's, is the one that the store has for an id that is
+    not configured, and what the store has of this one was kept.
+
+    Raises: StateError.
+    """
+    if in_file.sign_bytes or in_file.hrs <= held.hrs:
+        return
+    others = {one.row for one in files.chains} | {chain.row}
+    new = sorted(
+        row.chain_id
+        for row, mark in readable_marks(files.store_path)
+        if row.key == chain.row.key and row not in others and mark.hrs == in_file.hrs
+    )
+    if not new or kept_mark(files, chain, core, surely=True).hrs != held.hrs:
+        return
+    old, words = chain.row.chain_id, " or ".join(new)
+    raise StateError(
+        f"{old}: `cmkms chain rename` to {words} is not finished: the state file {chain.state_path} stands at {in_file.hrs}, where {words} begins, and "
+        f"what the store {files.store_path} has of {old} ({held.hrs}) is kept beside it, but {old} is configured still",
+        cure=f"{state_file.id_in_config(new[0])}, then start; where {old} was never renamed, the {files.store_path.parent} that this node ran with last",
+    )
+
+
+def refuse_lacking(files: NodeFiles, chain: ChainFiles, held: Watermark, in_file: Watermark, core: Core) -> None:
     """Raises: StateError where one node alone has a state file that shows what its store, which is
-    written first, does not hold.
+    written first, does not hold; or any node the one of a rename that is not finished.
 
     `in_file` has bytes only with a verified signature.
     """
+    refuse_unset(files, chain, held, in_file, core)
     if not files.alone or not lacks(held, in_file):
         return
     chain_id, path = chain.row.chain_id, chain.state_path

@@ -25,6 +25,8 @@ there counts for the chains that are configured only.
 A state file that does not say of which chain it is, where the store knows its key only under an id
 that is not configured any more, is not known to be this chain's: refuse to start (both). One that
 says that nothing was signed is, where a rename kept beside it what the store knows of the other id.
+Where a rename wrote the place of an id that the store knows, and the settings have the id that was
+left still: refuse to start (both), and name the one to set.
 A chain of which a rename kept more than the store knows: the store was made anew since, or an old
 copy was put back, and one node alone refuses to start.
 
@@ -129,7 +131,7 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
         for chain, in_file in zip(files.chains, from_files, strict=True):
             refuse_lost_row(files, chain, store.rows if knows_its_own(store.header) else None)
             if chain.row in store.rows:
-                refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file)
+                refuse_lacking(files, chain, store.mark(store.rows.index(chain.row)), in_file, core)
         warnings: list[str] = list(told)
         if (unfit := why_not_fixed(files)) is not None:
             warnings.append(str(unfit))

@@ -36,7 +36,7 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     in_file = verified_state(files, chain, core) if os.path.lexists(chain.state_path) else None
     is_behind = files.alone and held is not None and in_file is not None and in_file.hrs > held.hrs
     if is_behind and held is not None and in_file is not None and all(one.hrs < in_file.hrs for one in marks):
-        refuse_lacking(files, chain, held, in_file)  # no other signer says that it wrote that file
+        refuse_lacking(files, chain, held, in_file, core)  # no other signer says that it wrote that file
     stands = held is not None or in_file == agreed  # else the node would begin below what a rename kept
     if agreed == known and in_file is not None and stands and not is_behind:
         forget_export(chain.state_path, chain.row.chain_id, files.store_path)

@@ -176,13 +176,18 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def encode(mark: Watermark) -> bytes:
-    """Write the state as FilePV does.
-
-    A mark without a known signature is written as its place alone: FilePV then signs nothing there.
+def as_written(mark: Watermark) -> Watermark:
+    """What load() finds of a mark that save() wrote: without a known signature its place alone,
+    where FilePV then signs nothing.
     """
+    return mark if mark.sign_bytes and mark.signature else Watermark(mark.hrs)
+
+
+def encode(mark: Watermark) -> bytes:
+    """Write the state as FilePV does, of a mark as_written()."""
+    mark = as_written(mark)
     document: dict[str, Any] = {"height": str(mark.hrs.height), "round": mark.hrs.round, "step": mark.hrs.step}
-    if mark.sign_bytes and mark.signature:
+    if mark.signature:
         document["signature"] = base64.b64encode(mark.signature).decode()
         document["signbytes"] = mark.sign_bytes.hex().upper()
     return json.dumps(document, indent=2).encode()

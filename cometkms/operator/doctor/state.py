@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.errors import StateError, cure_of_file, said
 from cometkms.model import HRS, Row, Watermark
@@ -328,6 +329,12 @@ def _judge_no_row(facts: StateFacts, chain: ChainState) -> Finding:
 
 def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: Watermark) -> list[Finding]:
     header = facts.store.header if facts.store is not None else None
+    try:
+        files = ChainFiles(Row(chain.public_key, chain.chain_id), chain.path)
+        shown = in_file if chain.verified else Watermark(in_file.hrs)
+        refuse_lacking(facts.files, files, held, shown, choose.load())
+    except StateError as error:
+        return failed_by(AREA, error)
     if in_file.hrs > held.hrs and header is not None and len(header.members) > 1:
         lost = header.state in (NodeState.EMPTY, NodeState.RECOVERING)
         why = (
@@ -337,11 +344,6 @@ def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: 
         )
         words = f"{chain.chain_id}: the state file ({in_file.hrs}) is ahead of the store ({held.hrs}): {why}"
         return [note(AREA, words)]
-    try:
-        files = ChainFiles(Row(chain.public_key, chain.chain_id), chain.path)
-        refuse_lacking(facts.files, files, held, in_file if chain.verified else Watermark(in_file.hrs))
-    except StateError as error:
-        return failed_by(AREA, error)
     if in_file.hrs == held.hrs and in_file.sign_bytes and held.sign_bytes and in_file.sign_bytes != held.sign_bytes:
         return [
             fail(

@@ -155,8 +155,19 @@ def test_a_rename_that_is_given_twice_takes_no_mark_of_the_other_id_for_its_own(
     config.write_text(config.read_text().replace('chain_id = "b"', 'chain_id = "testnet-1"'))
     assert invoke(home, *there).exception is None
     before = state.read_text()
+    assert (
+        f'It is done already: nothing was changed.\nThen: set chain_id = "b" in {config}' in invoke(home, *there).output
+    )
+    assert state.read_text() == before
+    kept = {one: one.read_bytes() for one in state.parent.glob(f"{state.name}.testnet-1@*")}
+    for one in kept:
+        one.unlink()
     said = refusal(invoke(home, *there), StateError)
-    assert f'where it was renamed already, set chain_id = "b" in {config}' in said
+    assert f'where it was renamed already, set chain_id = "b" in {config}' in said, "nothing shows that it was"
+    for one, data in kept.items():
+        one.write_bytes(data)
+    with pytest.raises(StateError, match="`cmkms chain rename` to b is not finished"):
+        stands(home)
     assert state.read_text() == before
     assert {row.chain_id: mark.hrs.height for row, mark in readable_marks(home / "data" / "node0" / "promises")} == {
         "testnet-1": 100,
@@ -183,6 +194,114 @@ def test_a_rename_that_is_given_again_says_that_it_is_done_and_keeps_no_more_cop
     Path(first["kept"]).unlink()
     assert json.loads(invoke(alone, *rename, "--yes", "--json").stdout)["changed"], "a copy that is gone is kept again"
     assert files() == before
+
+
+def marks_of(home: Path) -> dict[str, int]:
+    return {row.chain_id: mark.hrs.height for row, mark in readable_marks(home / "data" / "node0" / "promises")}
+
+
+def changes(home: Path, *arguments: str) -> bool:
+    """Whether a rename was done by this; that it was already is said, and leaves all files alone."""
+    before = {one.name: one.read_bytes() for one in (home / "priv").iterdir()}, marks_of(home)
+    done = invoke(home, *arguments)
+    assert done.exception is None, done
+    after = {one.name: one.read_bytes() for one in (home / "priv").iterdir()}, marks_of(home)
+    assert ("It is done already: nothing was changed." in done.output) is (before == after)
+    return before != after
+
+
+@pytest.mark.parametrize("burn", [(), ("--min-height", "100", "--yes-height", "100")], ids=["at 0", "at 100"])
+@pytest.mark.parametrize("lags", [False, True], ids=["the file is whole", "the file lags"])
+def test_a_rename_of_an_id_that_was_signed_for_is_done_already_before_and_after_a_start(
+    alone: Path, burn: tuple[str, ...], *, lags: bool
+) -> None:
+    state = alone / "priv" / "priv_validator_state.json"
+    if not lags:
+        state_file.save(state, signed_by(alone, 7, "hub"))
+        store = PromiseStore.open(alone / "data" / "node0" / "promises")
+        store.write_mark(0, replace(signed_by(alone, 8, "hub"), signature=b""))  # as the proposer does
+        store.close()
+        state_file.save(state, signed_by(alone, 8, "hub"))
+    there, back = (
+        ("rename", "--from", *ids, NOT_MISTYPED, "--yes") for ids in (("hub", "--to", "b"), ("b", "--to", "hub"))
+    )
+    assert changes(alone, *there, *burn)
+    assert not changes(alone, *there, *burn)
+    assert "It is done already." in invoke(alone, *there[:-1], *burn).output
+    under(alone, "b")
+    begins = stands(alone)
+    assert not changes(alone, *there, *burn)
+    assert stands(alone) == begins
+    assert changes(alone, *back)
+    assert not changes(alone, *back)
+    under(alone, "hub")
+    assert stands(alone).height == (7 if lags else 8)
+    assert not changes(alone, *back)
+    assert stands(alone).height == (7 if lags else 8)
+
+
+def test_a_rename_after_the_new_id_was_signed_for_is_done_already(alone: Path) -> None:
+    """The state file names its chain by itself; one that is ahead of the store is refused."""
+    rename = ("rename", "--from", "hub", "--to", "b", "--yes")
+    assert changes(alone, *rename)
+    under(alone, "b")
+    stands(alone)
+    store = PromiseStore.open(path := alone / "data" / "node0" / "promises")
+    store.write_mark(1, replace(signed_by(alone, 3, "b"), signature=b""))
+    store.close()
+    state = alone / "priv" / "priv_validator_state.json"
+    state_file.save(state, signed_by(alone, 3, "b"))
+    assert not changes(alone, *rename)
+    under(alone, "hub")
+    assert not changes(alone, *rename), "only the setting is to be corrected"
+    assert not changes(alone, *rename, "--min-height", "2", "--yes-height", "2")
+    assert changes(alone, *rename, "--min-height", "60", "--yes-height", "60")
+    assert marks_of(alone) == {"hub": 7, "b": 60}
+    state_file.save(state, signed_by(alone, 61, "b"))
+    older = path.read_bytes()
+    for configured in ("hub", "b"):
+        under(alone, configured)
+        assert isinstance(invoke(alone, *rename).exception, StateError)
+    assert path.read_bytes() == older
+
+
+def test_a_start_and_the_doctor_name_the_rename_whose_id_is_not_set(alone: Path) -> None:
+    """Not an old copy of the store, whose cure would end the rename in a recovery."""
+    burn = ("--min-height", "100", "--yes-height", "100")
+    assert changes(alone, "rename", "--from", "hub", "--to", "b", *burn, "--yes")
+    with pytest.raises(StateError) as caught:
+        stands(alone)
+    told = cmkms("doctor", "--home", str(alone)).stdout
+    assert "old copy" not in told
+    for said in (str(caught.value), told):
+        assert "`cmkms chain rename` to b is not finished" in said
+        assert 'chain_id = "b" in config.toml' in said
+        assert not re.search(r"`cmkms (recover|state import)", said)
+    under(alone, "b")
+    assert stands(alone).height == 100
+
+
+@pytest.mark.parametrize("what", ["the old id went on", "another place", "no copy was kept"])
+def test_whatever_else_is_ahead_of_the_store_is_an_old_copy_or_anothers_as_before(alone: Path, what: str) -> None:
+    burn, state = ("--min-height", "100", "--yes-height", "100"), alone / "priv" / "priv_validator_state.json"
+    rename = ("rename", "--from", "hub", "--to", "b", *burn, "--yes")
+    assert changes(alone, *rename)
+    if what == "the old id went on":
+        store = PromiseStore.open(alone / "data" / "node0" / "promises")
+        store.write_mark(0, signed_by(alone, 41, "hub"))
+        store.close()
+    elif what == "another place":
+        state_file.save(state, burnt_up_to(101))
+    else:
+        state.with_name(f"{state.name}.hub@1").unlink()
+    with pytest.raises(StateError, match="is ahead of the store"):
+        stands(alone)
+    before = state.read_bytes(), marks_of(alone)
+    assert "is ahead of the store" in refusal(invoke(alone, *rename), StateError)
+    under(alone, "b")
+    said = refusal(invoke(alone, *rename), StateError)
+    assert 'where it was renamed already, set chain_id = "b"' in said
+    assert (state.read_bytes(), marks_of(alone)) == before
 
 
 def test_a_rename_after_which_the_id_in_the_settings_was_forgotten_is_given_once_more(home: Path) -> None:

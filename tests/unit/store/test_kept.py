@@ -9,7 +9,7 @@ from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import HRS, Watermark
 from cometkms.store import state_file
-from cometkms.store.kept import UnreadableKeptError, kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, kept_already, kept_marks, name_to_keep
 from tests.unit.state.three import sign_bytes
 
 CORE = choose.load()
@@ -64,3 +64,24 @@ def test_a_kept_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path, name
     assert "`cmkms recover --min-height HEIGHT` with a height above it" in caught.value.cure
     with pytest.raises(StateError, match="cannot be read"):
         kept(tmp_path / "none" / "s.json", "hub")
+
+
+def test_what_is_kept_already_may_know_a_signature_that_the_store_does_not(tmp_path: Path) -> None:
+    path, data, other = tmp_path / "s.json", sign_bytes(7, chain="hub"), sign_bytes(7, chain="hub", block=b"o")
+    place = CORE.parse_sign_bytes(data).hrs
+    signed, promised = Watermark(place, data, b"s" * 64), Watermark(place, data)
+
+    def found(mark: Watermark) -> str | None:
+        one = kept_already(path, "hub", mark, CORE.parse_sign_bytes)
+        return one and one.name
+
+    (tmp_path / "s.json.hub@1").write_text("{")
+    assert found(promised) is None
+    state_file.save(tmp_path / "s.json.hub@2", signed)
+    assert found(signed) == found(promised) == "s.json.hub@2"
+    for another in (Watermark(place), Watermark(place, other), Watermark(place, data, b"t" * 64), burnt(7)):
+        assert found(another) is None, another
+    state_file.save(tmp_path / "s.json.hub@3", promised)
+    assert found(Watermark(place)) == found(Watermark(place, other)) == "s.json.hub@3", "as they would be written"
+    assert found(promised) == "s.json.hub@2"
+    assert found(signed) == "s.json.hub@2"
