@@ -155,8 +155,9 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     """The watermark as a priv_validator_state.json for FilePV or tmkms.
 
     The node must be stopped, and stays so while another signer has the key. Where the store is
-    damaged, lost, sealed or behind the state file, or the key is another signer's already, what
-    was signed is not known and nothing is written; a home that never ran has its state file only.
+    damaged, lost, sealed or behind the state file, or of a member that is recovering or empty, or
+    the key is another signer's already, what was signed is not known and nothing is written; a home
+    that never ran has its state file only.
     That the watermark went out is noted by `cmkms export` alone. In a cluster this is what this one
     member knows, and one that was away is behind: `cmkms export` brings out what a sealed majority
     of it signed.

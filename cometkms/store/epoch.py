@@ -674,8 +674,31 @@ def member_mark(
             cure="start the node: it reads what it lost from the others",
         )
     known, header, _ = _known_here(files, chain, [], core, restores=restores)
+    if header is not None:
+        _refuse_unread(files, header, restores=restores)
     mark = _highest(chain.row, [(chain.row, one) for one in known], core)
     return mark, header.members if header is not None else files.members
+
+
+def _refuse_unread(files: NodeFiles, header: Header, *, restores: bool) -> None:
+    """A member that lost its promises holds what is left of them; an empty one has yet to hear from
+    the others that it lost none, and begins at its state file wherever that stands; after one that
+    is sealed the next epoch may have signed.
+
+    Raises: StateError.
+    """
+    if header.state is NodeState.RECOVERING or (header.state is NodeState.EMPTY and not restores):
+        raise StateError(
+            f"{files.store_path}: this node is {header.state.name.lower()}: it does not know what it promised",
+            cure="start it, and let every other node run until it is complete; or, with the seals of a majority of them, `cmkms export`",
+        )
+    if header.state is NodeState.SEALED and not restores:
+        whom = ", ".join(read_following(files)) or "the members of the next epoch"
+        raise StateError(
+            f"{files.store_path}: epoch {header.epoch} is sealed here, for {whom}: what the others signed, and what is signed there since, is not known here",
+            cure=f"where that epoch runs, the home of one of {whom}; where it has not begun, `cmkms export` with the seals of a majority of "
+            f"{', '.join(header.members)}",
+        )
 
 
 def _agree(seals: list[Seal]) -> Seal:

@@ -19,7 +19,7 @@ from cometkms.store import state_file
 from cometkms.store.home_born import born_path, height_for_the_next_epoch, is_sealed, read_born
 from cometkms.store.kept import UnreadableKeptError, kept_marks, surely_kept_marks
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
-from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_marks
+from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_header, readable_marks
 
 #: What is left to a node that lost its store and its state file.
 RECOVER_CURE = "read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
@@ -101,8 +101,15 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
         path, chain_id = chain.state_path, chain.row.chain_id
         stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
         is_there = os.path.lexists(path)
+        what = error.what if is_there else f"{path} is missing"
+        header = readable_header(files.store_path)
+        if header is not None and header.state is NodeState.RECOVERING:
+            raise StateError(
+                f"{what}. The store {files.store_path} is of a node that lost what it promised, and has yet to read it from the others",
+                cure=_FROM_OTHERS,
+            ) from None
         raise StateError(
-            f"{error.what if is_there else f'{path} is missing'}. The store {files.store_path} knows what this node promised: {chain_id} stands at "
+            f"{what}. The store {files.store_path} knows what this node promised: {chain_id} stands at "
             f"{stands} there. That nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
             cure=f"if so, {'move it away, and ' if is_there else ''}`cmkms state export --chain-id {chain_id} --out {path}` writes it from the store; "
             "where another signer used the key since, its file instead (stop that one first)",

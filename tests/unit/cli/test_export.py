@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -910,6 +911,58 @@ def test_a_state_export_refuses_a_store_that_does_not_say_what_was_signed(
     if len(members) == 1:
         exported = run(home, "filepv", tmp_path / "other", "--yes")
         assert exported.stderr == done.stderr
+
+
+def stands_as(home: Path, state: NodeState) -> Path:
+    """Let a member's store say so. Returns: its state file."""
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    store.write_header(replace(store.header, state=state))
+    store.close()
+    return home / "priv" / "priv_validator_state.json"
+
+
+@pytest.mark.parametrize("state", [NodeState.RECOVERING, NodeState.EMPTY])
+def test_a_member_that_has_yet_to_hear_what_it_promised_gives_no_mark_away(tmp_path: Path, state: NodeState) -> None:
+    """What is left of a lost store is less than what was signed; `epoch seal` refuses both, too."""
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), ("node0", "node1", "node2"))
+    stands_as(home, state)
+    before = tree(home)
+    for out in (tmp_path / "out", home / "priv" / "priv_validator_state.json"):
+        done = cmkms("state", "export", "--home", str(home), "--out", str(out))
+        assert (done.returncode, done.stdout) == (5, "")
+        assert f"this node is {state.name.lower()}: it does not know what it promised; cure: start it, and let" in done.stderr
+    assert (tree(home), (tmp_path / "out").exists()) == (before, False)
+
+
+def test_a_recovering_store_is_not_said_to_know_what_a_lost_state_file_did(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), ("node0", "node1", "node2"))
+    own = stands_as(home, NodeState.RECOVERING)
+    own.unlink()
+    shown = cmkms("state", "export", "--home", str(home))
+    assert "is of a node that lost what it promised, and has yet to read it from the others; cure: while all" in shown.stderr
+    assert "knows what this node promised" not in shown.stderr
+    written = cmkms("state", "export", "--home", str(home), "--chain-id", CHAIN, "--out", str(own))
+    assert "this node is recovering: it does not know what it promised" in written.stderr
+    assert (shown.returncode, written.returncode, own.exists()) == (5, 5, False)
+
+
+def test_a_sealed_member_gives_no_mark_away(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), ("node0", "node1", "node2"))
+    sealed = cmkms("epoch", "seal", "--home", str(home), "--next", "node0,node1,node2", "--yes")
+    assert sealed.returncode == 0, sealed.stderr
+    done = cmkms("state", "export", "--home", str(home))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "epoch 1 is sealed here, for node0, node1, node2" in done.stderr
+    assert "`cmkms export` with the seals of a majority of node0, node1, node2" in done.stderr
+
+
+def test_an_empty_members_own_state_file_is_written_anew(tmp_path: Path) -> None:
+    """It goes nowhere, and the store begins at the same mark."""
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), ("node0", "node1", "node2"))
+    own = stands_as(home, NodeState.EMPTY)
+    own.unlink()
+    done = cmkms("state", "export", "--home", str(home), "--chain-id", CHAIN, "--out", str(own))
+    assert (done.returncode, json.loads(own.read_text())["height"]) == (0, "20"), done.stderr
 
 
 def test_a_state_file_that_is_lost_is_written_from_the_store_in_its_place_alone(home: Path, tmp_path: Path) -> None:
