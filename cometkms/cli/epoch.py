@@ -34,6 +34,7 @@ from cometkms.store import epoch as epochs
 from cometkms.store.home_born import read_epoch, read_following, read_lost, refuse_unconfigured
 from cometkms.store.lock import is_locked, locked_home
 from cometkms.store.node_files import NodeFiles, has_store
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.promise_store import readable_marks
 
 _SEAL_FILE_MAX_BYTES: Final = 1 << 20
@@ -129,6 +130,7 @@ def running_here(node_id: str | None) -> dict[str, Any] | None:
 def _stopped(files: NodeFiles) -> dict[str, Any]:
     """What its store says. Raises: StateError, BusyError."""
     if not has_store(files.store_path):
+        refuse_other_home(files)
         members, state, epoch = files.members, "no store yet", read_epoch(files)
     else:
         with locked_home(chosen_home()):
@@ -236,6 +238,7 @@ def seal_here(
     files, strict = files_of(settings), settings.strict_start
     with locked_home(chosen_home()):
         if not has_store(files.store_path):
+            refuse_other_home(files)
             raise StateError(
                 f"{files.store_path} is missing: a node that never promised, or that lost what it promised, has no seal to give"
             )

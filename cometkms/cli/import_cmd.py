@@ -30,6 +30,7 @@ from cometkms.store.exported import refuse_own_file, refuse_unshown, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import known_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.raise_mark import higher_mark, raise_mark
 
 READERS: Final[dict[str, Callable[[Asked], OldSigner]]] = {
@@ -212,6 +213,7 @@ def _plan(settings: Settings, chain: Chain, old: OldSigner, public_key: bytes, m
     target = ChainFiles(Row(public_key, chain.id), chain.state_file)
     files = NodeFiles.at(settings.home, settings.id, (target,), tuple(peer.id for peer in settings.peers))
     check_beside([chain.state_file], files.store_path)
+    refuse_other_home(files)
     burnt = (burnt_up_to(min_height),) if min_height is not None else ()
     marks = tuple(state.mark for state in (*old.states, *old.seen)) + burnt or (Watermark(),)
     known = known_mark(files, target, core)

@@ -28,6 +28,7 @@ from cometkms.store.adopted import adopt_answer
 from cometkms.store.exported import WentOut, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import NodeFiles
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.recover import recover
 
 
@@ -90,6 +91,7 @@ def command(
 
 def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[str, Any]:
     """What was done, as a document. With `as_json` the words go to stderr."""
+    refuse_other_home(files_of(settings), readable=True)
     for line in (
         f"home     {settings.home}",
         f"node     {settings.id}, recovering",
@@ -113,6 +115,7 @@ def _adopt(settings: Settings, store: Path, yes: bool, as_json: bool) -> dict[st
 def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: bool) -> dict[str, Any]:
     """Burn every place up to these heights, and return what is printed as JSON."""
     heights.check(chain.id for chain in settings.chains)
+    refuse_other_home(files_of(settings), readable=True)
     went = _went_out(settings, heights)
     for line in (*warning(settings, heights), *_words_of_out(went)):
         say(line, err=as_json)

@@ -22,6 +22,7 @@ from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
 from cometkms.store.own_home import in_one_home, own_mark
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.raise_mark import import_mark
 
 
@@ -227,6 +228,7 @@ def _files_of_one(settings: Settings, chain: Chain) -> NodeFiles:
 def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermark | None]:
     """(store, file): None where there is none."""
     files = _files_of_one(settings, chain)
+    refuse_other_home(files, readable=True)
     store = held_mark(files.store_path, files.chains[0].row)
     state_file.refuse_something_else(chain.state_file)
     in_file = (

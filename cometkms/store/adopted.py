@@ -12,6 +12,7 @@ from cometkms.model import HRS, Incarnation, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.incarnation import FIRST
 from cometkms.store.node_files import NodeFiles
+from cometkms.store.owner import refuse_other_home
 from cometkms.store.promise_store import Header, PromiseStore
 
 _ADOPTED_MAX_BYTES = 1 << 16
@@ -24,6 +25,7 @@ def adopt_answer(files: NodeFiles, dead: Path) -> tuple[str, tuple[Watermark, ..
     This node's store must be recovering (start it once). Returns: the member and the new mark of
     each configured chain. Raises: StateError, BusyError, StoreFailure.
     """
+    refuse_other_home(files, readable=True)
     other = PromiseStore.read(dead)
     header = other.header
     marks = {row: other.mark(number) for number, row in enumerate(other.rows)}

@@ -410,6 +410,7 @@ def begin(
     the seals are a majority of one epoch's, for exactly these members, vouch for all that was
     signed or a height is given, and this node never began in that epoch; BusyError; StoreFailure.
     """
+    refuse_other_home(files)
     old = _agree(seals)
     epoch = old.epoch + 1
     if old.following != files.members:

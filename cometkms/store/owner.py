@@ -126,15 +126,16 @@ def refuse_not_current(header: Header, files: NodeFiles) -> None:
         _refuse_members(files, tuple(read_born_members(files)))
 
 
-def refuse_other_home(files: NodeFiles) -> None:
+def refuse_other_home(files: NodeFiles, *, readable: bool = False) -> None:
     """A home that has run under another id says nothing of this one: neither its state files nor a
     missing store. Where priv/ alone was copied to another member, born.json tells of nobody here.
 
+    `readable`: what of born.json can be read is enough, for whoever repairs or shows a home.
     Raises: StateError.
     """
     if os.path.lexists(files.store_path):
         return
-    born = read_born(files)
+    born = list(born_left(files)[0].ids) if readable else read_born(files)
     here = [path.parent.name for path in sorted(files.store_path.parent.parent.glob(f"*/{STORE_NAME}"))]
     if files.node_id in born or not (born or here) or not (here or files.alone):
         return

@@ -34,7 +34,7 @@ from cometkms.store.node_files import (
     put_in_place,
     set_aside,
 )
-from cometkms.store.owner import epoch_left, left_of, refuse_other_members, refuse_sealed
+from cometkms.store.owner import epoch_left, left_of, refuse_other_home, refuse_other_members, refuse_sealed
 from cometkms.store.promise_store import BROKEN, Header, PromiseStore, held_alone, readable_header
 
 
@@ -67,6 +67,7 @@ def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     heights.check(chain.row.chain_id for chain in files.chains)
     check_store_way(files.store_path)
     _refuse_unread(files)
+    refuse_other_home(files, readable=True)
     with held_alone(files.store_path):
         return _recover(files, heights, core)
 

@@ -215,11 +215,17 @@ def _judge_no_store(facts: StateFacts) -> Finding:
             f"priv/ came from node {facts.born[0]!r}: if {facts.node_id!r} promised anything before, it is lost",
             "start the node: it reads it from all the others",
         )
-    try:
-        refuse_other_home(facts.files)
-    except StateError as error:
-        return fail(AREA, error.what, error.cure)
+    if (other := _other_home(facts)) is not None:
+        return fail(AREA, other.what, other.cure)
     return note(AREA, "this node has never started here: it begins at its state files")
+
+
+def _other_home(facts: StateFacts) -> StateError | None:
+    try:
+        refuse_other_home(facts.files, readable=True)
+    except StateError as error:
+        return error
+    return None
 
 
 def _judge_life(header: Header, facts: StateFacts) -> Finding:
@@ -255,6 +261,7 @@ def _judge_born(facts: StateFacts) -> list[Finding]:
         and not facts.copied
         and facts.store is None
         and not facts.store_findings
+        and _other_home(facts) is None
     ):
         theirs = ", ".join(facts.born_members)
         return [

@@ -825,6 +825,12 @@ AS_ANOTHER = {
     "import": ("--from", "filepv", "given", "--yes"),
     "chain reset": (CHAIN, "--height", "3", "--yes-height", "3"),
     "chain rename": ("--from", CHAIN, "--to", "chain-b", "--yes"),
+    "recover": ("--min-height", "90", "--yes-height", "90"),
+    "recover from a store": ("--from-store", "given/promises", "--yes"),
+    "epoch show": (),
+    "epoch seal": ("--next", "typo", "--yes"),
+    "epoch begin": ("--seal-file", "given/seal"),
+    "state show": (),
 }
 
 
@@ -840,16 +846,23 @@ def test_under_another_node_s_id_a_home_says_nothing_and_takes_nothing(
     for path in (tmp_path / "given.json", tmp_path / "given" / "priv_validator_state.json"):
         path.write_text(given)
     shutil.copy(home / "priv" / "priv_validator_key.json", tmp_path / "given")
+    shutil.copy(home / "data" / "node0" / "promises", tmp_path / "given")
+    marks = ((Row(PUBLIC, CHAIN), Watermark(HRS(20, 0, 2))),)
+    seal = epochs.Seal("node0", 1, ("node0",), ("typo",), epochs.Standing.CONFIRMED, marks)
+    (tmp_path / "given" / "seal").write_text(epochs.seal_text(seal))
     if left == "data":
         (home / "priv" / "born.json").unlink()
     if left == "priv":
         shutil.rmtree(home / "data")
     before = tree(tmp_path)
-    verb = command.removesuffix(" above a height").split()
+    verb = command.removesuffix(" above a height").removesuffix(" from a store").split()
     done = cmkms(*verb, "--home", str(home), "--id", "typo", *AS_ANOTHER[command])
-    assert (done.returncode, tree(tmp_path)) == (5, before)
+    assert (done.returncode, done.stdout, tree(tmp_path)) == (5, "", before)
     told = "this home belongs to node 'node0' and the id is now 'typo'; cure: start with --id node0"
     assert told in done.stderr
+    examined = json.loads(cmkms("doctor", "--home", str(home), "--id", "typo", "--json").stdout)["findings"]
+    [failed] = [one for one in examined if (one["area"], one["level"]) == ("state", "fail")]
+    assert told == f"{failed['words']}; cure: {failed['cure'].partition(' (')[0]}"
     assert told in separately("start", "--home", str(home), "--id", "typo").stderr
 
 
