@@ -34,6 +34,7 @@ from cometkms.store import state_file
 from cometkms.store.exported import note_export, note_other_ids, refuse_second_export, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import NodeFiles
+from cometkms.store.own_home import refuse_target
 from cometkms.store.owner import other_ids
 
 _KINDS: Final = ("filepv", "tmkms")
@@ -91,9 +92,9 @@ def command(
     The watermark is the highest place that was ever promised, signed or not. What a
     cluster promised is known to a majority of it: it is sealed first (`cmkms epoch
     seal`), and can sign no more. Where its seals cannot show everything, --min-height
-    is demanded. DIR is the other signer's home, or any directory; a key there is never
-    overwritten and a state there never lowered. A key that is out already goes out again
-    only with --min-height.
+    is demanded. DIR is the other signer's home, or any directory outside this one; a
+    key there is never overwritten and a state there never lowered. A key that is out
+    already goes out again only with --min-height.
 
     \b
     Examples:
@@ -104,6 +105,8 @@ def command(
     make_undumpable()
     settings, chain = chosen_chain(chain_id, node_id)
     target = _target(kind, expanded(directory).absolute(), chain)
+    for path in (target.state_path, target.key_path):
+        refuse_target(path, settings.home, (file for one in settings.chains for file in (one.state_file, one.key_file)))
     _refuse_type(kind, target, chain)
     with locked_home(chosen_home()):
         if min_height is not None:

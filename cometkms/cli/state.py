@@ -21,7 +21,7 @@ from cometkms.store.exported import refuse_own_file, refuse_second_export, refus
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
-from cometkms.store.own_home import in_one_home, own_mark
+from cometkms.store.own_home import in_one_home, own_mark, refuse_kept
 from cometkms.store.owner import refuse_other_home
 from cometkms.store.raise_mark import import_mark
 
@@ -173,6 +173,9 @@ def export(home: str | None, chain_id: str | None, node_id: str | None, out: str
     refuse_second_export(went_out(chain.state_file, chain.id, files.store_path))
     # its own state file that is lost is written from the store, and nothing leaves
     is_own = out is not None and os.path.realpath(out) == os.path.realpath(chain.state_file)
+    if out is not None and not is_own:
+        others = (one.state_file for one in settings.chains if one.state_file != chain.state_file)
+        refuse_kept(Path(out), settings.home, others, "another --out, and `cmkms state import` where it is to count")
     restores = is_own and not os.path.lexists(chain.state_file)
     mark, members = epochs.member_mark(files, files.chains[0], choose.load(), restores=restores)
     if mark.hrs > HRS(0, 0, 0) and not mark.signature:

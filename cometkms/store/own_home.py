@@ -8,6 +8,7 @@ that home's store and file, or the reason why it is not known.
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,40 @@ def home_of(path: Path) -> Path | None:
         if folder.name == _PRIV and any(folder.parent.glob(_STORES)):
             return folder.parent
     return path.parent if os.path.lexists(path.with_name(BORN_NAME)) else None
+
+
+def refuse_target(path: Path, home: Path, own: Iterable[Path]) -> None:
+    """A key goes out of a home into none of this program: there it would count as another signer's,
+    and bring nothing back.
+
+    `own`: the home's files, wherever they are. Raises: StateError.
+    """
+    inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home))
+    if inside or any(_is_one(path, one) for one in own):
+        raise StateError(
+            f"{path} is this home's own ({home}): nothing leaves it that way, and it would be shut as one whose key another signer has",
+            cure="the other signer's home, or a directory outside this one",
+        )
+    refuse_kept(path, home, (), "a directory of its own, and `cmkms import` from that into the home that is to sign")
+
+
+def refuse_kept(path: Path, home: Path, own: Iterable[Path], cure: str) -> None:
+    """What the node of another home keeps, or one of `own`, is not written over: its store knows
+    nothing of it. Raises: StateError.
+    """
+    if any(_is_one(path, one) for one in own):
+        raise StateError(f"{path} is another file of this home", cure=cure)
+    for name in (path.absolute(), Path(os.path.realpath(path))):
+        other = home_of(name)
+        if other is not None and not _is_one(other, home):
+            raise StateError(f"{path} is in {other}, a home of this program whose node has run", cure=cure)
+
+
+def _is_one(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other)
 
 
 def in_one_home(path: Path, other: Path) -> bool:

@@ -435,7 +435,7 @@ def test_an_older_store_than_a_rename_read_does_not_start_under_the_id_that_was_
     state_file.save(alone / "priv" / "priv_validator_state.json", Watermark())
     with pytest.raises(StateError, match=r"signed for hub up to 9/0/2, and .*promises holds 7/0/2: an old copy"):
         stands(alone)
-    out = str(alone / "out")
+    out = str(alone.with_name("out"))
     gone_out = cmkms("export", "--home", str(alone), "--to", "filepv", out, "--yes")
     assert gone_out.returncode == 5, gone_out
     assert "an old copy of it was put back" in gone_out.stderr

@@ -75,6 +75,48 @@ def test_a_dry_run_writes_nothing(home: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_key_goes_out_into_no_home_of_this_program(home: Path, tmp_path: Path) -> None:
+    """Not into its own, by whatever name, which it would shut; nor over what another's node keeps."""
+    other = make_home(tmp_path / "other", Watermark(HRS(3, 0, 2), b""))
+    link = tmp_path / "link"
+    link.symlink_to(home / "priv")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    own = outside / "priv_validator_state.json"
+    (home / "priv" / own.name).rename(own)
+    config = home / "config.toml"
+    key = home / "priv" / "priv_validator_key.json"
+    table = (
+        f'[[chain]]\nid = "{CHAIN}"\nvalidator_addr = ["tcp://127.0.0.1:1"]\nkey_file = "{key}"\nstate_file = "{own}"\n'
+    )
+    config.write_text(re.sub("(?m)^(chain_id|validator_addr) = .*", "", config.read_text()) + table)
+    before = tree(tmp_path)
+    for kind, out, words in (
+        ("filepv", home / "priv", "is this home's own"),
+        ("filepv", link, "is this home's own"),
+        ("filepv", home / "new" / "out", "is this home's own"),
+        ("tmkms", home, "is this home's own"),
+        ("filepv", outside, "is this home's own"),
+        ("filepv", other / "priv", f"is in {other}, a home of this program"),
+    ):
+        for more in ((), ("--yes",)):
+            refused = run(home, kind, out, *more)
+            assert (refused.returncode, refused.stdout, tree(tmp_path)) == (5, "", before)
+            assert words in refused.stderr
+    assert run(home, "filepv", tmp_path / "out", "--yes").returncode == 0
+
+
+def test_a_mark_is_written_over_no_other_state_file_of_a_home(home: Path, tmp_path: Path) -> None:
+    other = make_home(tmp_path / "other", Watermark(HRS(3, 0, 2), b""))
+    before = tree(tmp_path)
+    for out in (other / "priv" / "priv_validator_state.json", other / "priv" / "new.json"):
+        refused = cmkms("state", "export", "--home", str(home), "--out", str(out))
+        assert (refused.returncode, tree(tmp_path)) == (5, before)
+        assert f"{out} is in {other}, a home of this program whose node has run" in refused.stderr
+    own = home / "priv" / "priv_validator_state.json"
+    assert cmkms("state", "export", "--home", str(home), "--out", str(own)).returncode == 0
+
+
 def test_the_plan_is_json_for_a_program_before_and_after_it_is_carried_out(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = json.loads(run(home, "filepv", out, "--json").stdout)
@@ -943,7 +985,10 @@ def test_a_member_that_has_yet_to_hear_what_it_promised_gives_no_mark_away(tmp_p
     for out in (tmp_path / "out", home / "priv" / "priv_validator_state.json"):
         done = cmkms("state", "export", "--home", str(home), "--out", str(out))
         assert (done.returncode, done.stdout) == (5, "")
-        assert f"this node is {state.name.lower()}: it does not know what it promised; cure: start it, and let" in done.stderr
+        assert (
+            f"this node is {state.name.lower()}: it does not know what it promised; cure: start it, and let"
+            in done.stderr
+        )
     assert (tree(home), (tmp_path / "out").exists()) == (before, False)
 
 
@@ -952,7 +997,10 @@ def test_a_recovering_store_is_not_said_to_know_what_a_lost_state_file_did(tmp_p
     own = stands_as(home, NodeState.RECOVERING)
     own.unlink()
     shown = cmkms("state", "export", "--home", str(home))
-    assert "is of a node that lost what it promised, and has yet to read it from the others; cure: while all" in shown.stderr
+    assert (
+        "is of a node that lost what it promised, and has yet to read it from the others; cure: while all"
+        in shown.stderr
+    )
     assert "knows what this node promised" not in shown.stderr
     written = cmkms("state", "export", "--home", str(home), "--chain-id", CHAIN, "--out", str(own))
     assert "this node is recovering: it does not know what it promised" in written.stderr
