@@ -67,7 +67,7 @@ def command(
     """
     source = given(passphrase_file, passphrase_fd, passphrase_credential)
     address = parse_rpc(rpc) if rpc else None
-    node = _ask(node_id)
+    node, why_none = _ask(node_id)
     node_id = node_id or (node["node_id"] if node is not None else None) or None
     settings, problems = _settings(node_id)
     served = _http_addr(node, http_addr) if node is not None else None
@@ -78,6 +78,7 @@ def command(
         problems=problems,
         chains=tuple(chain for chain in settings.chains if chain.id != UNSET_CHAIN) if settings is not None else (),
         node=node,
+        why_none=why_none,
         status=status,
         status_why=why,
         http_addr=served,
@@ -86,7 +87,7 @@ def command(
         passphrase=source,
         open_key=open_key,
     )
-    found = examine(patient, lambda: _ask(node_id))
+    found = examine(patient, lambda: _ask(node_id)[0])
     if as_json:
         show_json({"ok": is_well(found), "findings": [one.document() for one in found]})
     else:
@@ -95,15 +96,15 @@ def command(
     return 0 if is_well(found) else 1
 
 
-def _ask(node_id: str | None) -> dict[str, Any] | None:
-    """The running node's document; None when none answers."""
+def _ask(node_id: str | None) -> tuple[dict[str, Any] | None, CometKMSError | None]:
+    """The running node's document; None when none answers, and why."""
     try:
         untrusted = ask_node(node_id, {"op": "peers"})
-    except CometKMSError:
-        return None
+    except CometKMSError as error:
+        return None, error
     members = untrusted.get("members")
     listed = [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
-    return {**untrusted, "node_id": str(untrusted.get("node_id") or ""), "members": listed}
+    return {**untrusted, "node_id": str(untrusted.get("node_id") or ""), "members": listed}, None
 
 
 def _settings(node_id: str | None) -> tuple[Settings | None, tuple[CometKMSError, ...]]:

@@ -1,5 +1,6 @@
 """Ask the node that runs in this home, over its control socket."""
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 
 from cometkms.cli.options import chosen_home, load_home
 from cometkms.errors import OTHER_USER_CURE, OperatorError, cure_of_file, os_words
-from cometkms.net.control import NoAnswerError, NoNodeError, ask
+from cometkms.net.control import NoAnswerError, NoNodeError, ask, spare_path
 from cometkms.store.lock import Holder, holder_of
 
 SOCKET_NAME: Final = "control.sock"
@@ -54,6 +55,11 @@ def _place_of_socket(path: Path) -> tuple[str, str]:
     except OSError:
         if not path.parent.is_dir():  # another node's id
             return f"nobody answers at {path.parent}", ""
+        if not os.path.lexists(spare_path(path)):
+            return (
+                f"its control socket {path} is gone, and there is no spare one",
+                "restart this node if nothing else is gone from its directory, and leave its socket alone",
+            )
         return (
             f"its control socket {path} is gone",
             "this again in a second: the node puts a spare one there, or its log says why not",

@@ -48,7 +48,7 @@ class Patient:
     """What is examined. `settings` None: they cannot be understood, and `problems` say why.
 
     `chains`: the configured ones. `node`: the running node's own document, None when
-    none answers. `status`: its /status; None when it does not answer there, and
+    none answers, and `why_none`. `status`: its /status; None when it does not answer there, and
     `status_why`. `http_addr`: where it serves.
     """
 
@@ -57,6 +57,7 @@ class Patient:
     problems: tuple[CometKMSError, ...]
     chains: tuple[Chain, ...]
     node: Mapping[str, Any] | None
+    why_none: CometKMSError | None = None
     status: Mapping[str, Any] | None = None
     status_why: str = ""
     http_addr: Address | None = None
@@ -128,7 +129,7 @@ def _node(patient: Patient) -> list[Finding]:
     if patient.node is None:
         holder = holder_of(patient.home)
         if holder is not None:
-            return [_held(patient.home, holder)]
+            return [_held(patient.home, holder, patient.why_none)]
         if (orphaned := _of_nobody(patient)) is not None:
             return [orphaned]
         return [note("node", "no node runs in this home: files and reachability are looked at")]
@@ -159,11 +160,15 @@ def _of_nobody(patient: Patient) -> Finding | None:
     return None
 
 
-def _held(home: Path, holder: Holder) -> Finding:
-    """What holds a home in which no node answers."""
+def _held(home: Path, holder: Holder, why: CometKMSError | None) -> Finding:
+    """What holds a home in which no node answers; `why` names the holder where it could be asked
+    and was there then.
+    """
     if not os.access(home / "data", os.X_OK):
         words = f"{holder} holds this home, and this user may not ask it: its data/ is another user's"
         return fail("node", words, "run the doctor as the node's user")
+    if holder.is_node and why is not None and str(holder) in why.what:
+        return fail("node", why.what, why.cure)
     if holder.is_node:
         words = f"{holder} holds this home and does not answer on its control socket"
         return fail("node", words, holder.cure)

@@ -550,8 +550,13 @@ def test_who_holds_a_home_is_named_and_is_a_node_only_where_it_noted_itself(home
     finally:
         os.close(lock)
     words = f"(pid {os.getpid()}) holds this home"
-    assert found["words"] == f"a node {words} and does not answer on its control socket"
-    assert found["cure"] == "wait if it has only begun; else its log, and stop it"
+    path = home.store_path.with_name("control.sock")
+    assert found["words"] == f"a node {words}, and its control socket {path} is gone, and there is no spare one"
+    wait, well = found["cure"].split("; where it says that all is well, ")
+    assert (
+        wait == "`cmkms status`; where that has no answer either, wait if it has only begun; else its log, and stop it"
+    )
+    assert well.startswith("restart this node if nothing else is gone from its directory")
     (home.path / LOCK_NAME).write_text("1\n")
     with locked_home(home.path):
         [found] = bad_of(doctor(home), "node")

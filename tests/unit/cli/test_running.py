@@ -18,7 +18,7 @@ from cometkms.cli import running as running_commands
 from cometkms.cli.commands import cli
 from cometkms.cli.peers import table
 from cometkms.errors import CometKMSError
-from cometkms.net.control import ask
+from cometkms.net.control import ask, spare_path
 from cometkms.store.lock import lock_home, locked_home
 from tests.e2e.node import cmkms, free_port
 from tests.unit.cli.fake_node import FakeNode
@@ -283,6 +283,10 @@ def test_a_node_that_takes_a_request_and_gives_no_answer_is_told_with_who_it_is(
     assert said.endswith("where that has no answer either, wait if it has only begun; else its log, and stop it")
 
 
+def _spared(path: Path) -> None:
+    _stale(spare_path(path))
+
+
 def _stale(path: Path) -> None:
     with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as gone:
         gone.bind(path.name)
@@ -291,7 +295,7 @@ def _stale(path: Path) -> None:
 @pytest.mark.parametrize(
     ("there", "why", "more"),
     [
-        (lambda _: None, "its control socket {} is gone; ", "this again in a second: the node puts a spare one there"),
+        (_spared, "its control socket {} is gone; ", "this again in a second: the node puts a spare one there"),
         (Path.mkdir, "{} is no socket; ", "move {} away: the node puts a spare one there"),
         (_stale, "nobody answers at", "move {} away: the node puts a spare one there"),
     ],
@@ -308,6 +312,17 @@ def test_a_node_whose_socket_is_gone_is_told_with_what_brings_it_back(
     assert (
         f"where it says that all is well, {more.format(path)}, or its log says why not; is --id another node's?" in said
     )
+
+
+@pytest.mark.parametrize("command", [["leader", "show"], ["peers"]])
+def test_a_node_whose_spare_socket_is_gone_too_is_to_be_restarted(home: Path, held: str, command: list[str]) -> None:
+    """As its log says: nothing brings the socket back."""
+    path = home / "data" / "node0" / "control.sock"
+    path.parent.mkdir(parents=True)
+    said = refusal(invoke(home, *command, "--id", "node0"))
+    assert f"{held}, and its control socket {path} is gone, and there is no spare one; " in said
+    assert "where it says that all is well, restart this node if nothing else is gone from its directory" in said
+    assert "its log says why not" not in said
 
 
 def test_another_nodes_id_is_told_as_that_alone(home: Path, held: str) -> None:
