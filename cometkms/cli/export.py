@@ -92,9 +92,9 @@ def command(
     The watermark is the highest place that was ever promised, signed or not. What a
     cluster promised is known to a majority of it: it is sealed first (`cmkms epoch
     seal`), and can sign no more. Where its seals cannot show everything, --min-height
-    is demanded. DIR is the other signer's home, or any directory outside this one; a
-    key there is never overwritten and a state there never lowered. A key that is out
-    already goes out again only with --min-height.
+    is demanded. DIR is the other signer's home, or any directory but one of this
+    home's; a key there is never overwritten and a state there never lowered. A key that
+    is out already goes out again only with --min-height.
 
     \b
     Examples:

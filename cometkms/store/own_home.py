@@ -91,11 +91,12 @@ def refuse_target(path: Path, home: Path, own: Iterable[Path]) -> None:
 
     `own`: the home's files, wherever they are. Raises: StateError.
     """
-    inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(home))
+    real, mine = Path(os.path.realpath(path)), Path(os.path.realpath(home))
+    inside = any(real.is_relative_to(mine / name) for name in ("priv", "data"))
     if inside or any(_is_one(path, one) for one in own):
         raise StateError(
             f"{path} is this home's own ({home}): nothing leaves it that way, and it would be shut as one whose key another signer has",
-            cure="the other signer's home, or a directory outside this one",
+            cure="the other signer's home, or a directory of its own",
         )
     refuse_kept(path, home, (), "a directory of its own, and `cmkms import` from that into the home that is to sign")
 

@@ -94,8 +94,6 @@ def test_a_key_goes_out_into_no_home_of_this_program(home: Path, tmp_path: Path)
     for kind, out, words in (
         ("filepv", home / "priv", "is this home's own"),
         ("filepv", link, "is this home's own"),
-        ("filepv", home / "new" / "out", "is this home's own"),
-        ("tmkms", home, "is this home's own"),
         ("filepv", outside, "is this home's own"),
         ("filepv", other / "priv", f"is in {other}, a home of this program"),
     ):
