@@ -10,7 +10,7 @@ import click
 
 from cometkms.cli.options import chosen_home, load_home
 from cometkms.errors import OTHER_USER_CURE, OperatorError, cure_of_file, os_words
-from cometkms.net.control import NoAnswerError, NoNodeError, ask, spare_path
+from cometkms.net.control import NO_SPARE_CURE, NoAnswerError, NoNodeError, ask, spare_path
 from cometkms.store.lock import Holder, holder_of
 
 SOCKET_NAME: Final = "control.sock"
@@ -58,7 +58,7 @@ def _place_of_socket(path: Path) -> tuple[str, str]:
         if not os.path.lexists(spare_path(path)):
             return (
                 f"its control socket {path} is gone, and there is no spare one",
-                "restart this node if nothing else is gone from its directory, and leave its socket alone",
+                NO_SPARE_CURE,
             )
         return (
             f"its control socket {path} is gone",

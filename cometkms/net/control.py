@@ -23,6 +23,8 @@ from cometkms.logger import Logger
 
 REQUEST_MAX_BYTES: Final = 4 << 10
 ANSWER_MAX_BYTES: Final = 256 << 10
+#: Of a node whose socket was removed, when the spare one is used up.
+NO_SPARE_CURE: Final = "restart this node if nothing else is gone from its directory, and leave its socket alone"
 _CONNECTIONS_MAX: Final = 8
 _LEFT_FOR_SENDING_S: Final = 0.2  # of CONTROL_TIMEOUT_S
 _CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid
@@ -162,13 +164,12 @@ class ControlServer:
 
     def _take_spare(self) -> tuple[str, str]:
         gone = "it was removed, and there is no spare one"
-        again = "restart this node if nothing else is gone from its directory, and leave its socket alone"
         if self._spare is None:
-            return gone, again
+            return gone, NO_SPARE_CURE
         try:
             spare_path(self._path).rename(self._path)
         except FileNotFoundError:
-            return gone, again
+            return gone, NO_SPARE_CURE
         except OSError as error:
             failure = disk_failure(error)
             cure = failure.cure if failure else "give its directory back to the node's user: the node puts it back"
