@@ -358,6 +358,7 @@ class Agent:
                 self.log.info("public key not known yet", chain=chain_id, shown_by=", ".join(agree), of=len(self.links))
                 return
             self.public_keys[chain_id] = key
+            self.log.info("public key known", chain=chain_id, key=key.hex(), shown_by=", ".join(agree))
             self._save_public_keys()
         del self._shown[chain_id]
         for asker in self.askers:

@@ -274,15 +274,19 @@ class Node:
 
 def closed_by_itself(log: str, address: str = "") -> list[str]:
     """A node's or an agent's lines of connections to validators (to that one) that it ended; a
-    validator may lose patience and close one.
+    validator may lose patience and close one, and an agent that no node has told the public key yet
+    may end those that ask for it.
     """
     ended, connected = [], False
-    for line in log.splitlines():
+    lines = log.splitlines()
+    for at, line in enumerate(lines):
         if address in line and "validator connected" in line:
             connected = True
         elif address in line and "validator not connected" in line and connected:
             connected = False
-            ended.append(line)
+            keyless = "told the chain's public key yet" in line
+            if not (keyless and any("public key known" in later for later in lines[at:])):
+                ended.append(line)
     assert ended or connected, f"there was no connection to {address or 'any validator'}\n{log}"
     return [line for line in ended if "closed by the validator" not in line and "reset by peer" not in line]
 

@@ -38,6 +38,7 @@ from cometkms.wire.agent_messages import (
     encode,
 )
 from cometkms.wire.identity import Identity
+from tests.unit.state.doubles import Log as Told
 
 CORE = native.load()
 KEY = SigningKey(bytes(32))
@@ -497,8 +498,11 @@ def test_a_node_that_lies_about_the_key_before_any_other_keeps_nobody_out(tmp_pa
             stage.ask(1, 1, "key")
             stage.collect()
             assert stage.answers == []  # what is not known is not told
+            stage.agent.log = Told()
             stage.says(1, PUBLIC)
             assert stage.agent.public_keys == _load_public_keys(tmp_path / PUBLIC_KEYS_NAME) == {CHAIN: PUBLIC}
+            known = {"chain": CHAIN, "key": PUBLIC.hex(), "shown_by": "node0, node1"}
+            assert stage.agent.log.lines == [f"public key known {known}"]
             assert stage.linked == {"node0", "node1"}
             assert stage.asker.asking.up == {"node0", "node1"}
             stage.collect()

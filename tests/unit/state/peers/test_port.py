@@ -90,7 +90,7 @@ def test_an_address_that_leads_to_another_member_or_here_is_no_other_key(core: C
         a.open(core, b)
         b.open(core, a, wrong, misled)
         await until(lambda: sum("is not '0" in line for line in b.log.text().split("\n")) >= 2)
-        await until(lambda: b.network.connected() == {"a"})
+        await until(lambda: (a.network.connected(), b.network.connected()) == ({"b"}, {"a"}))
         assert [one["last_error"] for one in a.network.document()] == [""]
         assert not [peer for end in (a, b) for peer in end.network._peers.values() if peer.claim]
         for end in (a, b):
