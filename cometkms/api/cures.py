@@ -87,9 +87,17 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
 }
 
 
-#: By what a validator's last error says, in the words of net/opening.py and
+#: By what a validator's last error says, in the words of net/dial.py, net/opening.py and
 #: wire/secret_connection.py: what to do where the general cure does not fit.
 _OF_VALIDATORS: Final = (
+    (
+        "it is no socket, but a link to where nothing is",
+        "start the validator, whose priv_validator_laddr must be where the link at {subject} leads; or that path itself in validator_addr",
+    ),
+    (
+        "it is no socket",
+        "the path of its priv_validator_laddr in validator_addr; or move away what is at {subject}, and restart the validator",
+    ),
     (
         "no handshake came",
         "the connection is made, so no firewall: look what listens at {subject} and whether it hangs; or the way loses large packets: `ping -M do -s "

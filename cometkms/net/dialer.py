@@ -19,6 +19,7 @@ from typing import Final
 
 from cometkms.errors import InvariantError
 from cometkms.limits import CONNECT_TIMEOUT_S
+from cometkms.net.dial import unix_error, unix_failure
 
 _ASKED: Final = struct.Struct("=II")
 _ANSWERED: Final = struct.Struct("=Ii")
@@ -61,9 +62,9 @@ def _dial_unix(path: str) -> socket.socket:
     dialled.setblocking(False)
     try:
         dialled.connect(path)
-    except OSError:
+    except OSError as error:
         dialled.close()
-        raise
+        raise unix_failure(error, path) from error
     return dialled
 
 
@@ -127,7 +128,7 @@ class Dialer:
         if wrong < 0:
             raise socket.gaierror(wrong, _NO_NAME.get(wrong, "the name cannot be looked up"))
         if wrong:
-            raise OSError(wrong, os.strerror(wrong), path)
+            raise unix_error(wrong, path)
         dialled = socket.socket(fileno=fds[0])
         dialled.setblocking(False)
         return dialled

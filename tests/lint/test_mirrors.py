@@ -125,8 +125,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         "keys/ripemd160.py": "tests/property/test_secp256k1.py",
         "wire/peer_id.py": "tests/vectors/test_noise.py",
     },
-    "a request of HTTP or a connection, made to a server that listens": {
-        "net/dial.py": "tests/unit/webhook/test_post.py",
+    "a request of HTTP, made to a server that listens": {
         "net/http_get.py": "tests/unit/net/test_comet_rpc.py",
     },
     "types: the type checker is their test": {

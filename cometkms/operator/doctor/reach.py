@@ -3,9 +3,7 @@ once; a running one is asked, so that nothing gets between it and a validator.
 """
 
 import itertools
-import os
 import socket
-import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,18 +12,19 @@ from typing import Any, Final
 
 from cometkms.address import Address
 from cometkms.api.alerts import AGENT_PREFIX
-from cometkms.api.cures import cure_of_lost, cure_of_peer
+from cometkms.api.cures import cure_of_lost, cure_of_peer, cure_of_validator
 from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
 from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
+from cometkms.net.dial import unix_failure
 from cometkms.net.target import Target, UnixTarget
 from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
 from cometkms.wire.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"
 VALIDATORS: Final = "validators"
-_REFUSED, _SILENT, _NO_NAME, _NO_FILE, _NO_SOCKET, _DENIED = "refused", "silent", "name", "file", "socket", "denied"
+_REFUSED, _SILENT, _NO_NAME, _NO_FILE, _DENIED = "refused", "silent", "name", "file", "denied"
 _CAUSES: Final[dict[type[OSError], str]] = {
     ConnectionRefusedError: _REFUSED,
     FileNotFoundError: _NO_FILE,
@@ -38,7 +37,6 @@ _OF_VALIDATORS: Final = {
     _SILENT: "is its machine up? If so, the firewalls between: the port of its priv_validator_laddr must be open from here",
     _NO_NAME: "correct the name in validator_addr, or the DNS that this machine asks; an address needs neither",
     _NO_FILE: "start the validator, which makes the socket; if it runs, its priv_validator_laddr must be this path",
-    _NO_SOCKET: "the path of its priv_validator_laddr in validator_addr; or move away what is there, and restart the validator",
     _DENIED: "let the node's user into the socket's directory and write to the socket; or run the doctor as the node's user",
 }
 _CURE_OF_AGENT: Final = "start `cmkms agent` on its machine; where it runs, its log says why it is not connected"
@@ -92,20 +90,9 @@ def _try(name: str, target: Target) -> Reached:
     except TimeoutError:
         return Reached(name, None, f"no answer within {CONNECT_TIMEOUT_S:g} s", _SILENT, places)
     except OSError as error:
-        if isinstance(target, UnixTarget) and (what := _no_socket(target.path)):
-            return Reached(name, None, what, _NO_SOCKET)
-        return Reached(name, None, os_words(error), _cause(error), places)
+        why = unix_failure(error, target.path) if isinstance(target, UnixTarget) else error
+        return Reached(name, None, os_words(why), _cause(why), places)
     return Reached(name, (time.perf_counter() - started) * 1000, places=places)
-
-
-def _no_socket(path: str) -> str:
-    """What lies there in a socket's place; "": nothing, or one, or it cannot be seen."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - it may have an abstract socket's name
-    except (OSError, ValueError):
-        return ""
-    kind = "a directory" if stat.S_ISDIR(mode) else "something else"
-    return "" if stat.S_ISSOCK(mode) else f"it is no socket, but {kind}"
 
 
 def _cause(error: OSError) -> str:
@@ -144,7 +131,7 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
                 warn(
                     area,
                     f"{one.name} cannot be reached: {one.why}",
-                    _OF_VALIDATORS.get(one.cause, _VALIDATOR),
+                    cure_of_validator(one.why, one.name) or _OF_VALIDATORS.get(one.cause, _VALIDATOR),
                 )
             )
     return found
@@ -228,10 +215,13 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader
             if validator.get("state") == LinkState.CONNECTED:
                 found.append(ok(VALIDATORS, f"{name} is connected"))
             else:
-                why = f": {validator['last_error']}" if validator.get("last_error") else ""
-                is_agent = name.startswith(AGENT_PREFIX)
-                cure = _CURE_OF_AGENT if is_agent else "start the validator, or look at its priv_validator_laddr"
-                found.append(warn(VALIDATORS, f"{name} is not connected{why}", cure))
+                error = str(validator.get("last_error") or "")
+                cure = (
+                    cure_of_validator(error, str(validator.get("addr")))
+                    or "start the validator, or look at its priv_validator_laddr"
+                )
+                cure = _CURE_OF_AGENT if name.startswith(AGENT_PREFIX) else cure
+                found.append(warn(VALIDATORS, f"{name} is not connected{': ' + error if error else ''}", cure))
     return found
 
 

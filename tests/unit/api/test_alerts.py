@@ -274,6 +274,8 @@ def test_a_validator_s_cure_is_of_what_its_port_said() -> None:
     for error, cure in (
         ("it takes the connection, and no handshake came within 3 s: it hangs", "`ping -M do -s 1372 HOST`"),
         ("no SecretConnection hello: it begins with 48545450 ('HTTP')", "is no validator's port for signers"),
+        ("it is no socket, but a directory", "move away what is at"),
+        ("it is no socket, but a link to where nothing is", "where the link at"),
         ("connection refused", "is the validator up"),
     ):
         scene = Scene()

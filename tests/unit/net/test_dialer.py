@@ -13,6 +13,7 @@ import pytest
 
 from cometkms.errors import InvariantError, os_words
 from cometkms.net.dialer import Dialer, serve_dials, serve_host
+from tests.unit.net.socket_places import make_places
 
 
 @contextmanager
@@ -57,6 +58,21 @@ def test_what_is_handed_over_is_the_connection_and_every_failure_has_its_name(tm
 
     with validator(tmp_path / "v.sock") as listener, dialled_by_another(there, away) as connection:
         asyncio.run(main(connection, listener))
+
+
+def test_what_is_in_a_sockets_place_is_said_over_there_as_here(tmp_path: Path) -> None:
+    places = make_places(tmp_path)
+
+    async def main(connection: socket.socket) -> dict[str, str]:
+        dialer, found = Dialer(connection, tuple(places)), {}
+        for path in places:
+            with pytest.raises(OSError) as failed:
+                await dialer.connect(path)
+            found[path] = os_words(failed.value)
+        return found
+
+    with dialled_by_another(*places) as connection:
+        assert asyncio.run(main(connection)) == places
 
 
 def test_one_that_accepts_nobody_keeps_nobody_waiting(tmp_path: Path) -> None:

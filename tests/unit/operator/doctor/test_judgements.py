@@ -282,17 +282,24 @@ def test_a_validators_path_that_is_no_socket_is_told_as_that_and_a_stale_one_as_
     (tmp_path / "folder").mkdir()
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(tmp_path / "stale"))
-    found = reach.try_all({name: UnixTarget(str(tmp_path / name)) for name in ("file", "folder", "stale", "file/x")})
+    (tmp_path / "link").symlink_to("away")
+    paths = [str(tmp_path / name) for name in ("file", "folder", "link", "stale", "file/x")]
+    found = reach.try_all({f"unix://{path}": UnixTarget(path) for path in paths})
     assert [one.why for one in found] == [
-        "it is no socket, but something else",
+        "it is no socket, but a file",
         "it is no socket, but a directory",
+        "it is no socket, but a link to where nothing is",
         "connection refused",
         "not a directory",
     ]
     cures = [one.cure for one in reach.judge_reached(reach.VALIDATORS, found)]
-    assert cures[0] == cures[1]
-    assert cures[0].endswith("move away what is there, and restart the validator")
-    assert len(set(cures)) == 3
+    assert cures[0].endswith(f"move away what is at unix://{paths[0]}, and restart the validator")
+    assert cures[1].endswith(f"move away what is at unix://{paths[1]}, and restart the validator")
+    assert len(set(cures)) == 5
+    # and where the node runs, with the same cure
+    links = [{"addr": one.name, "state": "waiting", "last_error": one.why} for one in found[:3]]
+    told = reach.judge_validators([{"chain_id": "c", "validators": links}], leads=True, leader="a")
+    assert [one.cure for one in told] == cures[:3]
 
 
 def test_a_validator_that_is_listed_under_two_names_is_told() -> None:
