@@ -10,6 +10,7 @@ from cometkms.address import Address
 from cometkms.config.ports import Place, check_ports, listener, literal, of_validators
 from cometkms.config.schema import ValidatorAddress
 from cometkms.config.toml import as_toml, parse_toml
+from cometkms.config.validators import check_validators
 from cometkms.config.values import check_chain_id, check_node_id, nearest, parse_validator
 from cometkms.durable import read_bounded
 from cometkms.errors import ConfigError, cure_of_file, os_words
@@ -128,6 +129,8 @@ def _settings(home: Path, document: dict[str, Any]) -> AgentSettings:
         twice = sorted({one for one in values if values.count(one) > 1})
         if twice:
             raise ConfigError(f"the {what} {twice[0]} is configured more than once")
+    if faults := check_validators([one.address for one in validators], "one [[validator]] for it"):
+        raise ConfigError.together(faults)
     level, line_format = document.get("log_level", "info"), document.get("log_format", "plain")
     for key, value, known in (("log_level", level, _LEVELS), ("log_format", line_format, _FORMATS)):
         if value not in known:

@@ -13,6 +13,7 @@ from cometkms.config.files import CONFIG_NAME, KEY_NAME, STATE_NAME
 from cometkms.config.ports import check_ports, listener, literal, of_validators
 from cometkms.config.scaffold import init_home, refuse_existing
 from cometkms.config.table import DEFAULT_HTTP_ADDR
+from cometkms.config.validators import check_validators
 from cometkms.config.values import check_chain_id, check_node_id, parse_validator
 from cometkms.core import choose
 from cometkms.durable import discarding, make_directory
@@ -68,7 +69,9 @@ def command(
     ]
     if chain_id:
         check_chain_id(chain_id)
-    if faults := check_ports(own, of_validators("--validator-addr", map(parse_validator, validator_addr)), literal):
+    validators = [parse_validator(one) for one in validator_addr]
+    faults = check_ports(own, of_validators("--validator-addr", validators), literal)
+    if faults := faults + check_validators(validators, "give it once as --validator-addr"):
         raise ConfigError.together(faults)
     if key_type is not None and not new_key:
         raise click.UsageError("--type is of the key that --new-key makes; a key file tells its own")

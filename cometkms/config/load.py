@@ -29,6 +29,7 @@ from cometkms.config.table import (
     Flags,
 )
 from cometkms.config.toml import as_toml, parse_toml
+from cometkms.config.validators import check_validators
 from cometkms.config.values import (
     check_chain_id,
     check_credential,
@@ -515,6 +516,7 @@ def _load_chains(home: Path, sources: _Sources, document: dict[str, Any]) -> tup
         if chain is not None:
             chains.append(chain)
     _check_distinct(chains, sources.problems)
+    sources.problems += check_validators([address for chain in chains for address in chain.validator_addrs])
     return tuple(chains)
 
 

@@ -17,7 +17,7 @@ from cometkms.errors import ConfigError
 #: The addresses that a host's name stands for; none where that is not known.
 Resolve = Callable[[str], frozenset[str]]
 _EVERY: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def literal(host: str) -> frozenset[str]:
     """The addresses of a host without asking anybody: an address itself, `localhost`, and a name
     for nothing but the same name.
     """
-    if host == "localhost":
-        return _LOOPBACK
+    if host.lower() == "localhost":
+        return LOOPBACK
     try:
         return frozenset({str(ipaddress.ip_address(host))})
     except ValueError:

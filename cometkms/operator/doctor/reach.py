@@ -15,6 +15,7 @@ from cometkms.api.alerts import AGENT_PREFIX
 from cometkms.api.cures import cure_of_lost, cure_of_peer, cure_of_validator
 from cometkms.board.sections import LinkState, MemberState
 from cometkms.config.schema import Settings
+from cometkms.config.validators import SAME_CURE, Places, of_hosts, same_words
 from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
 from cometkms.net.dial import unix_failure
@@ -53,7 +54,7 @@ class Reached:
     took_ms: float | None
     why: str = ""
     cause: str = ""
-    places: frozenset[tuple[str, int]] = frozenset()
+    places: Places = frozenset()
 
 
 def try_all(targets: Mapping[str, Target]) -> list[Reached]:
@@ -74,12 +75,12 @@ def try_all(targets: Mapping[str, Target]) -> list[Reached]:
 
 
 def _try(name: str, target: Target) -> Reached:
-    places: frozenset[tuple[str, int]] = frozenset()
+    places: Places = frozenset()
     started = time.perf_counter()
     try:
         if not isinstance(target, UnixTarget):
             found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-            places = frozenset((str(one[4][0]), target.port) for one in found)
+            places = of_hosts(frozenset(str(one[4][0]) for one in found), target)
             started = time.perf_counter()
         if isinstance(target, UnixTarget):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -138,13 +139,11 @@ def judge_reached(area: str, reached: Sequence[Reached]) -> list[Finding]:
 
 
 def judge_same(reached: Sequence[Reached]) -> list[Finding]:
-    """Whether one validator is listed under two names, which a node would dial twice."""
+    """Whether one validator is listed under two names that are looked up, which a node would dial
+    twice; of the others the settings tell.
+    """
     return [
-        warn(
-            VALIDATORS,
-            f"{one.name} and {other.name} lead to one port: a validator takes one signer, and the two would push each other out",
-            "list it once in validator_addr",
-        )
+        warn(VALIDATORS, same_words(one.name, other.name), SAME_CURE)
         for one, other in itertools.combinations(reached, 2)
         if one.places & other.places
     ]

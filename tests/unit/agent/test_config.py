@@ -49,6 +49,11 @@ def test_a_node_s_home_is_no_agent_s(tmp_path: Path) -> None:
         (f'node = ["node0=h:1:{KEY_A}"]', "no validator is configured"),
         (f'node = ["node0=h:1:{KEY_A}", "node0=i:1:{KEY_B}"]', "node node0 is configured more than once"),
         (f'node = ["node0=h:1:{KEY_A}", "node1=i:1:{KEY_A}"]', "is configured more than once"),
+        (
+            f'node = ["n=h:1:{KEY_A}"]\n[[validator]]\nchain_id = "c"\naddr = "127.0.0.1:1"\n'
+            '[[validator]]\nchain_id = "c"\naddr = "localhost:1"',
+            r"127.0.0.1:1 and localhost:1 lead to one port: .* cure: one \[\[validator\]\] for it",
+        ),
         ('node = ["node0=h:1"]', "is no node"),
         (f'node = ["node0=:1:{KEY_A}"]', "no host"),
         ("node = [5]", "must be a string"),
