@@ -5,17 +5,19 @@ wrong one.
 import contextlib
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cometkms.errors import StateError
 from cometkms.model import Incarnation, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import sealed_words
 from cometkms.rules.incarnation import FIRST, Statement
-from cometkms.store.born import FIRST_EPOCH
+from cometkms.store.born import FIRST_EPOCH, load_born
 from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import (
     born_left,
     born_path,
+    born_places,
     path_of_epoch,
     read_born,
     read_born_members,
@@ -140,10 +142,26 @@ def refuse_other_home(files: NodeFiles, *, readable: bool = False) -> None:
     if files.node_id in born or not (born or here) or not (here or files.alone):
         return
     names = list(dict.fromkeys((*here, *born)))
+    if not here and (elsewhere := _told_elsewhere(files)) is not None:
+        raise StateError(
+            f"{elsewhere.parent} has the notes of node {', '.join(map(repr, names))} beside its state file ({elsewhere}), and this is node {files.node_id!r}",
+            cure=f"another directory for the state file of each node: `state_file` in config.toml; where this home is that node's, start with --id {names[0]}",
+        )
     raise StateError(
         f"this home belongs to node {', '.join(map(repr, names))} and the id is now {files.node_id!r}",
         cure=f"start with --id {names[0]} (the id defaults to the host's name); a second node needs a home of its own",
     )
+
+
+def _told_elsewhere(files: NodeFiles) -> Path | None:
+    """The born.json out of this home that names a node, where none in it names one: another home's
+    state file is there, too.
+    """
+    told = []
+    for path in born_places(files):
+        with contextlib.suppress(StateError):  # whoever repairs a home goes by what can be read
+            told += [Path(os.path.normpath(path))] if load_born(path).ids else []
+    return None if not told or any(files.home in path.parents for path in told) else told[0]
 
 
 def other_ids(files: NodeFiles, chain: ChainFiles) -> list[str]:

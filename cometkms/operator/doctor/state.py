@@ -14,7 +14,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.rules.birth import NodeState
 from cometkms.store.exported import refuse_exported
-from cometkms.store.home_born import has_data_of, read_born, read_born_members, refuse_lost
+from cometkms.store.home_born import born_path, has_data_of, read_born, read_born_members, refuse_lost
 from cometkms.store.marks import read_state, refuse_forgotten, refuse_lacking, refuse_unrenamed
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
 from cometkms.store.owner import refuse_other_home, sealed_error
@@ -212,7 +212,7 @@ def _judge_no_store(facts: StateFacts) -> Finding:
     if facts.copied and len(facts.members) > 1:
         return warn(
             AREA,
-            f"priv/ came from node {facts.born[0]!r}: if {facts.node_id!r} promised anything before, it is lost",
+            f"{born_path(facts.files, lambda one: bool(one.ids))} came from node {facts.born[0]!r}: if {facts.node_id!r} promised anything before, it is lost",
             "start the node: it reads it from all the others",
         )
     if (other := _other_home(facts)) is not None:

@@ -916,3 +916,29 @@ def test_a_refusal_names_the_file_that_says_it(tmp_path: Path) -> None:
     save_born(left, Born(begun=(ZONE,), lost=(ZONE,)))
     with pytest.raises(StateError, match=rf"^zone: {left} says that what this node promised there is lost"):
         open_node(files, CORE)
+
+
+def test_two_nodes_state_files_in_one_directory_are_told_as_that_and_no_home_as_anothers(tmp_path: Path) -> None:
+    first = far_home(tmp_path / "a", HUB, under="../states/hub")
+    started(first)
+    chain = ChainFiles(HUB, tmp_path / "b" / ".." / "states" / "hub" / "hub" / "second.json")
+    (tmp_path / "b").mkdir()
+    state_file.save(chain.state_path, burnt(5))
+    second = NodeFiles.at(tmp_path / "b", "node1", (chain,))
+    folder = tmp_path / "states" / "hub" / "hub"
+    words = rf"^{folder} has the notes of node 'node0' beside its state file \({folder}/born\.json\), and this is node 'node1'; cure: another directory"
+    with pytest.raises(StateError, match=words):
+        open_node(second, CORE)
+    with pytest.raises(StateError, match=words):
+        recover(second, Heights(100), CORE)
+    assert not second.store_path.exists()
+    # the home itself says whose it is: its id was changed
+    renamed = NodeFiles.at(tmp_path / "a", "node1", first.chains)
+    shutil.rmtree(tmp_path / "a" / "data")
+    with pytest.raises(StateError, match="this home belongs to node 'node0' and the id is now 'node1'"):
+        open_node(renamed, CORE)
+    # the cure
+    own = replace(second, chains=(ChainFiles(HUB, tmp_path / "mine" / "second.json"),))
+    (tmp_path / "mine").mkdir()
+    state_file.save(own.chains[0].state_path, burnt(5))
+    assert opens(own) == {HUB: HRS(5, 0, 2)}
