@@ -89,7 +89,7 @@ def check_files(settings: Settings) -> list[ConfigError]:
     named, own = _named(settings), [_Named.look("", path) for path in _own_files(settings)]
     found = [_judge_pair(one, other) for number, one in enumerate(named) for other in named[number + 1 :]]
     found += [_judge_kept(one, other) for one in named for other in named if other is not one]
-    found += [_judge_own(one, own) for one in named]
+    found += [_judge_own(one, own, settings.home) for one in named]
     found += [_judge_place(one, [*named, *own]) for one in named if one.setting == _STATE]
     return [error for error in found if error is not None]
 
@@ -168,8 +168,12 @@ def _judge_kept(one: _Named, other: _Named) -> ConfigError | None:
     )
 
 
-def _judge_own(one: _Named, own: list[_Named]) -> ConfigError | None:
-    if one.setting in (_KEY, _STATE) and (is_own_name(one.path.name) or is_own_name(one.real.name)):
+def _judge_own(one: _Named, own: list[_Named], home: Path) -> ConfigError | None:
+    """What has the name, or is the file, of something of the node's own, which it may not have made
+    yet. A key, which is only read, may have any name in a directory that is none of this home's.
+    """
+    places = [path for path in (one.path, one.real) if one.setting == _STATE or _is_in(path, home)]
+    if one.setting in (_KEY, _STATE) and any(is_own_name(path.name) for path in places):
         return ConfigError(f"{one}: a node keeps a file of that name itself", cure="another name")
     for other in own:
         if one.setting == _NOISE and other.path.name == _IDENTITY_NAME:
@@ -177,6 +181,12 @@ def _judge_own(one: _Named, own: list[_Named]) -> ConfigError | None:
         if one.is_same(other):
             return ConfigError(f"{one}: that is {other.path}, which a node keeps itself", cure="a file of its own")
     return None
+
+
+def _is_in(path: Path, home: Path) -> bool:
+    """Whether it lies in the home, however either is written."""
+    path = Path(os.path.normpath(path))
+    return home in path.parents or Path(os.path.realpath(home)) in path.parents
 
 
 def is_own_name(name: str) -> bool:

@@ -131,6 +131,24 @@ def test_another_name_is_free(home: Path, name: str) -> None:
     loaded(home, config(state=f"priv/{name}"))
 
 
+@pytest.mark.parametrize("name", ["raft", "audit", "seals", "promises", "config.toml", "cluster.key"])
+def test_a_key_has_any_name_where_the_directory_is_none_of_the_node_s(home: Path, name: str) -> None:
+    """A state file, over which is written, has none that another home's file may have."""
+    far = home.with_name(f"{home.name}-far")
+    loaded(home, config(key=f"{far}/{name}"))
+    (home / "outside").symlink_to("data")
+    with pytest.raises(ConfigError, match="a node keeps a file of that name itself"):
+        loaded(home, config(state=f"{far}/{name}"))
+    for inside_it in (f"data/n/{name}", f"{far}/../{home.name}/data/n/{name}", f"outside/n/{name}"):
+        with pytest.raises(ConfigError, match="a node keeps a file of that name itself"):
+            loaded(home, config(key=inside_it))
+
+
+def test_beside_a_state_file_the_notes_names_are_the_node_s_wherever_that_is(home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"that is /far/born\.json, which a node keeps itself"):
+        loaded(home, config(key="/far/born.json", state="/far/state.json"))
+
+
 @pytest.mark.parametrize("name", ["s.json.old-1", "s.json.hub@1", ".s.json.tmp", ".k.json.tmp", ".k.json.123.new"])
 def test_what_a_state_file_was_before_or_is_to_be_has_its_name(home: Path, name: str) -> None:
     for text in (config(f'alert_webhook_file = "priv/{name}"\n'), config() + second("priv/l.json", f"priv/{name}")):
