@@ -1,5 +1,8 @@
 """`cmkms config`"""
 
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,9 +39,9 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
 
     Exit code 3 with every fault, a line each, if not.
 
-    A file that a setting names and that is not there is a warning: it may be put there before the
-    start. Nothing is started and nothing is written; `cmkms doctor` looks at keys, state, disk and
-    network, too.
+    A file that a setting names and that is not there, or does not hold what it is to, is a warning:
+    that may be put right before the start. Nothing is started and nothing is written; `cmkms
+    doctor` looks at keys, state, disk and network, too.
 
     \b
     Example:
@@ -48,7 +51,7 @@ def check(home: str | None, as_json: bool) -> int:  # noqa: ARG001
     if as_json:
         return _check_as_json(warnings)
     settings = _checked()
-    for words in (*warnings, *_missing(settings)):
+    for words in (*warnings, *_missing(settings), *_unusable(settings)):
         say(f"WARNING   {words}", err=True)
     members = ", ".join(peer.id for peer in settings.peers)
     chains = ", ".join(chain.id for chain in settings.chains)
@@ -67,7 +70,7 @@ def _check_as_json(warnings: list[str]) -> int:
         code = error.exit_code
     else:
         chains = [chain.id for chain in settings.chains]
-        warnings += _missing(settings)
+        warnings += _missing(settings) + _unusable(settings)
         found |= {"node_id": settings.id, "members": [peer.id for peer in settings.peers], "chains": chains}
     show_json(found)
     return code
@@ -101,6 +104,35 @@ def _missing(settings: Settings) -> list[str]:
         if not is_there:
             found.append(f"{key}: {path} is not there; put it there before the start, or take the setting out")
     return found
+
+
+def _unusable(settings: Settings) -> list[str]:
+    """Files that are there and hold no receiver of alerts and no passphrase, as the doctor says of
+    them, too. What this user may not read is for the node's user to look at; a passphrase is not
+    read: a FIFO gives it once.
+    """
+    webhook, secret = settings.webhook, settings.key_passphrase
+    found = []
+    try:
+        if webhook is not None and (file := webhook.source.secret_file) is not None and os.path.lexists(file):
+            webhook.source.read()
+    except ConfigError as error:
+        found += [] if isinstance(error.__cause__, PermissionError) else [f"no alert can be sent: {error}"]
+    if secret is not None and (file := secret.secret_file) is not None:
+        found += _no_passphrase(file)
+    return found
+
+
+def _no_passphrase(path: Path) -> list[str]:
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    is_empty = stat.S_ISREG(status.st_mode) and status.st_size == 0
+    if not is_empty and not stat.S_ISDIR(status.st_mode):
+        return []
+    what = "is empty" if is_empty else "is a directory"
+    return [f"the passphrase file {path} {what}; cure: a file with the passphrase on one line"]
 
 
 @command.command("show")

@@ -3,6 +3,7 @@ that are none are named.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,5 +161,45 @@ def test_a_file_that_a_setting_names_and_that_is_not_there_is_a_warning_of_the_c
     assert (checked.exit_code, words in checked.output) == (0, True), checked.output
     (warning,) = json.loads(runner.invoke(cli, ["config", "check", "--home", str(home), "--json"]).stdout)["warnings"]
     assert warning.startswith(words)
-    (home / "priv" / "nope").write_text("x")
+    (home / "priv" / "nope").write_text("https://hooks.example/secret")
+    (home / "priv" / "nope").chmod(0o600)
     assert "WARNING" not in runner.invoke(cli, ["config", "check", "--home", str(home)]).output
+
+
+@pytest.mark.parametrize(
+    ("key", "put", "words"),
+    [
+        (
+            "alert_webhook_file",
+            Path.touch,
+            "no alert can be sent: {}: the webhook's address is no address; write https",
+        ),
+        (
+            "alert_webhook_file",
+            Path.mkdir,
+            "no alert can be sent: {}, which has the webhook's address, cannot be read: ",
+        ),
+        ("alert_webhook_file", lambda file: file.write_text("ftp://secret"), "no alert can be sent: {}: the webhook's"),
+        ("key_passphrase_file", Path.touch, "the passphrase file {} is empty; cure: a file with"),
+        ("key_passphrase_file", Path.mkdir, "the passphrase file {} is a directory; cure: a file with"),
+    ],
+)
+def test_a_file_that_does_not_hold_what_it_is_to_is_a_warning_as_the_doctor_has_it(
+    tmp_path: Path, key: str, put: Callable[[Path], object], words: str
+) -> None:
+    home, runner = tmp_path / "home", CliRunner()
+    init = ["init", "--home", str(home), "--chain-id", "c", "--validator-addr", "tcp://127.0.0.1:1"]
+    assert runner.invoke(cli, init).exit_code == 0
+    config = home / "config.toml"
+    config.write_text(f'{key} = "priv/it"\n{config.read_text()}')
+    it = home / "priv" / "it"
+    put(it)
+    it.chmod(0o700 if it.is_dir() else 0o600)
+    done = runner.invoke(cli, ["config", "check", "--home", str(home), "--json"])
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert (done.exit_code, warning.startswith(words.format(it))) == (0, True), warning
+    assert "secret" not in done.output
+    if key == "alert_webhook_file":
+        told = json.loads(runner.invoke(cli, ["doctor", "--home", str(home), "--json"]).stdout)["findings"]
+        (doctors,) = [one for one in told if one["area"] == "webhook"]
+        assert warning == f"{doctors['words']}; cure: {doctors['cure']}" or warning == doctors["words"]
