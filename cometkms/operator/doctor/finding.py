@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from cometkms.errors import CometKMSError
+
+#: Words of a node around those that it tells on (board/trouble.py, api/status.py).
+_LAST_EXIT: Final = " (last exit: "
+_GOES_ON: Final = "; signing goes on"
 
 
 class Level(StrEnum):
@@ -61,6 +66,17 @@ def failed_by(area: str, error: CometKMSError, otherwise: str = "look at the fil
     where it has one.
     """
     return [fail(area, part.what, part.cure or otherwise) for part in error.parts]
+
+
+def apart(told: str, otherwise: str) -> tuple[str, str]:
+    """What a running node tells of itself as one text, and the cure that is part of that;
+    `otherwise` where none is: two cures of one finding contradict each other.
+    """
+    goes_on = _GOES_ON if told.endswith(_GOES_ON) else ""
+    words, _, cure = told.removesuffix(_GOES_ON).partition("; cure: ")
+    if _LAST_EXIT in words and cure.endswith(")"):
+        words, cure = f"{words})", cure[:-1]
+    return words + goes_on, cure or otherwise
 
 
 def is_well(findings: list[Finding]) -> bool:

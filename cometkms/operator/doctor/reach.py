@@ -20,7 +20,7 @@ from cometkms.errors import os_words
 from cometkms.limits import CONNECT_TIMEOUT_S, PEER_FAR_S
 from cometkms.net.dial import unix_failure
 from cometkms.net.target import Target, UnixTarget
-from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
+from cometkms.operator.doctor.finding import Finding, apart, fail, note, ok, warn
 from cometkms.wire.why import CONFIGURED, PeerCode
 
 PEERS: Final = "peers"
@@ -214,11 +214,10 @@ def judge_validators(chains: Sequence[Mapping[str, Any]], *, leads: bool, leader
             if validator.get("state") == LinkState.CONNECTED:
                 found.append(ok(VALIDATORS, f"{name} is connected"))
             else:
-                error = str(validator.get("last_error") or "")
-                cure = (
-                    cure_of_validator(error, str(validator.get("addr")))
-                    or "start the validator, or look at its priv_validator_laddr"
+                error, own = apart(
+                    str(validator.get("last_error") or ""), "start the validator, or look at its priv_validator_laddr"
                 )
+                cure = cure_of_validator(error, str(validator.get("addr"))) or own
                 cure = _CURE_OF_AGENT if name.startswith(AGENT_PREFIX) else cure
                 found.append(warn(VALIDATORS, f"{name} is not connected{': ' + error if error else ''}", cure))
     return found

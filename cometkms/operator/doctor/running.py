@@ -16,7 +16,7 @@ from cometkms.errors import (
     StoreFailure,
     SupersededError,
 )
-from cometkms.operator.doctor.finding import Finding, fail, note, ok, warn
+from cometkms.operator.doctor.finding import Finding, apart, fail, note, ok, warn
 
 PROCESSES: Final = "processes"
 HARDENING: Final = "hardening"
@@ -46,13 +46,13 @@ def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
         name, state = child.get("name"), child.get("state")
         exit_words = _exit_words(child.get("last_exit"))
         if state != ChildState.RUNNING:
-            found.append(fail(PROCESSES, f"{name} is {state}{exit_words}", _CURE))
+            found.append(fail(PROCESSES, *apart(f"{name} is {state}{exit_words}", _CURE)))
         elif restarts := child.get("restarts"):
             times = "once" if restarts == 1 else f"{restarts} times"
-            words = f"{name} runs, and was started again {times}{exit_words}"
+            words, cure = apart(f"{name} runs, and was started again {times}{exit_words}", _CURE)
             up_s = child.get("uptime_s")
             calm = isinstance(up_s, int | float) and up_s >= CALM_S
-            found.append(note(PROCESSES, words) if calm else warn(PROCESSES, words, _CURE))
+            found.append(note(PROCESSES, words) if calm else warn(PROCESSES, words, cure))
         else:
             found.append(ok(PROCESSES, f"{name} runs (pid {child.get('pid')}){exit_words}"))
     return found or [note(PROCESSES, "the running node does not tell its processes")]
@@ -61,8 +61,9 @@ def judge_children(children: Sequence[Mapping[str, Any]]) -> list[Finding]:
 def _exit_words(last_exit: object) -> str:
     if not last_exit:
         return ""
-    meaning = _EXITS.get(str(last_exit).removeprefix("exit code ").partition(":")[0])
-    return f"; its last exit: {last_exit}{' (' + meaning + ')' if meaning else ''}"
+    code, colon, why = str(last_exit).partition(":")
+    meaning = _EXITS.get(code.removeprefix("exit code "))
+    return f"; its last exit: {code}{f' ({meaning})' if meaning else ''}{colon}{why}"
 
 
 def judge_hardening(entries: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -80,13 +81,12 @@ def judge_hardening(entries: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 def judge_trouble(status: Mapping[str, Any]) -> list[Finding]:
     """What the node itself says is wrong now, and its alerts with their cures."""
-    found = [fail("node", str(words), "see the findings below") for words in status.get("trouble") or []]
-    found += [warn("node", str(words), "the node's log has more") for words in status.get("warnings") or []]
+    found = [fail("node", *apart(str(words), "see the findings below")) for words in status.get("trouble") or []]
+    found += [warn("node", *apart(str(words), "the node's log has more")) for words in status.get("warnings") or []]
     for alert in status.get("alerts") or []:
         if isinstance(alert, Mapping):
-            found.append(
-                warn(ALERTS, f"{alert.get('name')}: {alert.get('what')}", str(alert.get("cure") or "docs/RUNBOOK.md"))
-            )
+            told = f"{alert.get('name')}: {alert.get('what')}"
+            found.append(warn(ALERTS, *apart(told, str(alert.get("cure") or "docs/RUNBOOK.md"))))
     if not found:
         situation = status.get("situation")
         leads = "and leads" if status.get("is_leader") else f"and {status.get('leader_id')} leads"
@@ -101,13 +101,8 @@ def judge_audit(status: Mapping[str, Any]) -> list[Finding]:
     if not isinstance(audit, Mapping):
         return []
     if audit.get("error") or audit.get("dropped"):
-        return [
-            warn(
-                "audit",
-                f"{audit.get('dropped', 0)} records were dropped; {audit.get('error') or 'no error now'}",
-                "docs/AUDIT.md",
-            )
-        ]
+        told = f"{audit.get('dropped', 0)} records were dropped; {audit.get('error') or 'no error now'}"
+        return [warn("audit", *apart(told, "docs/AUDIT.md"))]
     return [ok("audit", f"{audit.get('records', 0)} records")]
 
 
@@ -117,7 +112,7 @@ def judge_webhook(status: Mapping[str, Any]) -> list[Finding]:
     if not isinstance(webhook, Mapping):
         return []
     if error := webhook.get("error"):
-        return [warn("webhook", f"alerts are not delivered: {error}", "cmkms alert test")]
+        return [warn("webhook", *apart(f"alerts are not delivered: {error}", "cmkms alert test"))]
     if not webhook.get("delivered"):
         return [note("webhook", f"{webhook.get('to')} was sent no alert yet; `cmkms alert test` tries it")]
     return [ok("webhook", f"{webhook.get('to')} took {webhook.get('delivered')} notices of alerts")]

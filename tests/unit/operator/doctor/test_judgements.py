@@ -14,7 +14,7 @@ from cometkms.address import Address
 from cometkms.errors import StateError
 from cometkms.net.target import UnixTarget
 from cometkms.operator.doctor import clock, disk, files, memory, reach, running, versions
-from cometkms.operator.doctor.finding import Finding, Level, fail, failed_by, is_well, note, ok, warn
+from cometkms.operator.doctor.finding import Finding, Level, apart, fail, failed_by, is_well, note, ok, warn
 from tests.e2e.node import free_port
 
 
@@ -412,6 +412,58 @@ def test_processes_and_their_last_exits(child: dict[str, Any], level: str, words
     told = running.judge_children([child])
     assert levels(told) == [level]
     assert words in told[0].words
+
+
+CURED = "x is missing; cure: put x back (docs/X.md)"
+
+
+@pytest.mark.parametrize(
+    ("told", "words", "cure"),
+    [
+        (CURED, "x is missing", "put x back (docs/X.md)"),
+        ("x is missing", "x is missing", "otherwise"),
+        (
+            f"the audit log is not written: {CURED}; signing goes on",
+            "the audit log is not written: x is missing; signing goes on",
+            "put x back (docs/X.md)",
+        ),
+        (
+            f"audit is backoff (last exit: exit code 4: {CURED}); signing goes on",
+            "audit is backoff (last exit: exit code 4: x is missing); signing goes on",
+            "put x back (docs/X.md)",
+        ),
+        (
+            "audit is backoff (last exit: killed by SIGKILL); signing goes on",
+            "audit is backoff (last exit: killed by SIGKILL); signing goes on",
+            "otherwise",
+        ),
+    ],
+)
+def test_a_nodes_own_words_have_one_cure_which_is_their_own(told: str, words: str, cure: str) -> None:
+    assert apart(told, "otherwise") == (words, cure)
+
+
+def test_no_finding_of_a_running_node_has_two_cures() -> None:
+    alerts = [{"name": "child_restarting", "what": CURED, "cure": "look at its log"}]
+    status = {
+        "alerts": alerts,
+        "trouble": [CURED],
+        "warnings": [CURED],
+        "audit": {"error": CURED},
+        "webhook": {"error": CURED},
+    }
+    children = [
+        {"name": name, "state": state, "last_exit": f"exit code 4: {CURED}", "restarts": 1}
+        for name, state in (("signer", "backoff"), ("state", "running"))
+    ]
+    links = [{"addr": "tcp://v", "state": "waiting", "last_error": CURED}]
+    found = running.judge_trouble(status) + running.judge_audit(status) + running.judge_webhook(status)
+    found += running.judge_children(children)
+    found += reach.judge_validators([{"chain_id": "c", "validators": links}], leads=True, leader="a")
+    assert len(found) == 8
+    for one in found:
+        assert (one.line().count("cure: "), one.cure) == (1, "put x back (docs/X.md)"), one
+    assert found[5].words == "signer is backoff; its last exit: exit code 4 (a key file is wrong): x is missing"
 
 
 def test_protections_that_are_on_are_one_line_and_the_others_one_each() -> None:
