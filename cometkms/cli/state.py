@@ -235,7 +235,7 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
     store = held_mark(files.store_path, files.chains[0].row)
     state_file.refuse_something_else(chain.state_file)
     in_file = (
-        state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes)
+        state_file.load(chain.state_file, chain.id, choose.load().parse_sign_bytes, "state_file")
         if os.path.lexists(chain.state_file)
         else None
     )

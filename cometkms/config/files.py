@@ -16,6 +16,7 @@ from cometkms.config.schema import Settings
 from cometkms.config.webhook import UrlFile
 from cometkms.errors import ConfigError
 from cometkms.keys.passphrase import PassphraseFile
+from cometkms.net.target import UnixTarget
 
 CONFIG_NAME: Final = "config.toml"
 KEY_NAME: Final = "priv_validator_key.json"
@@ -48,6 +49,7 @@ _ASIDE: Final = re.compile(r"\.(.+?)(\.[0-9]+)?\.(tmp|new)")
 _KEY: Final = "key_file"
 _STATE: Final = "state_file"
 _NOISE: Final = "noise_identity_file"
+_VALIDATOR: Final = "validator_addr"
 _EACH: Final = "a file of its own for each"
 
 
@@ -82,9 +84,9 @@ class _Named:
 
 
 def check_files(settings: Settings) -> list[ConfigError]:
-    """What is wrong with the files that the settings name: two settings name one, or one is a file
-    of the node's own, by its path, behind a link, or as its second name; or a state file is a
-    device, or a directory in which others are.
+    """What is wrong with the files that the settings name, validators' sockets among them: two
+    settings name one, or one is a file of the node's own, by its path, behind a link, or as its
+    second name; or a state file is a device, or a directory in which others are.
     """
     named, own = _named(settings), [_Named.look("", path) for path in _own_files(settings)]
     found = [_judge_pair(one, other) for number, one in enumerate(named) for other in named[number + 1 :]]
@@ -122,6 +124,8 @@ def _named(settings: Settings) -> list[_Named]:
     if receiver is not None and receiver.secret_file is not None:
         kind = "file" if isinstance(receiver, UrlFile) else "credential"
         files.append((f"alert_webhook_{kind}", receiver.secret_file))
+    targets = [one.target for chain in settings.chains for one in chain.validator_addrs]
+    files += [(_VALIDATOR, Path(target.path)) for target in targets if isinstance(target, UnixTarget)]
     return [_Named.look(setting, path) for setting, path in dict.fromkeys(files)]
 
 
@@ -140,8 +144,10 @@ def _own_files(settings: Settings) -> list[Path]:
 
 
 def _judge_pair(one: _Named, other: _Named) -> ConfigError | None:
-    """Two settings, one file. Two names of one state file part when one is written."""
-    if not one.is_same(other) or one.setting == other.setting == _KEY:
+    """Two settings, one file. Two names of one state file part when one is written; two of one
+    validator are told elsewhere.
+    """
+    if not one.is_same(other) or one.setting == other.setting in (_KEY, _VALIDATOR):
         return None
     if one.setting == other.setting == _STATE:
         words = f"the state files {one.path} and {other.path} are one: two chains would write it"

@@ -86,7 +86,7 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
     """
     state_file.refuse_something_else(chain.state_path)
     try:
-        return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes)
+        return state_file.load(chain.state_path, chain.row.chain_id, core.parse_sign_bytes, "state_file")
     except state_file.LostFileError as error:
         rows = dict(readable_marks(files.store_path))
         held = rows.get(chain.row)

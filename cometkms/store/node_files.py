@@ -167,9 +167,14 @@ def check_state_files(chains: Iterable[ChainFiles], born: Iterable[Path] = ()) -
     for path in (*state_paths, *born):
         if os.path.lexists(path) and not path.is_file():
             what = BORN_NAME if path.name == BORN_NAME else "the state file"
+            right = (
+                ""
+                if what == BORN_NAME
+                else ", or, if config.toml leads there by mistake, the right path into state_file"
+            )
             raise StateError(
                 f"{path} is {'a directory' if path.is_dir() else 'no file'}, and {what} is written there",
-                cure="move it away; nothing was changed",
+                cure=f"move it away{right}; nothing was changed",
             )
         try:
             check_room_in(path.parent)

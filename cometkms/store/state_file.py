@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from cometkms.durable import read_file, write_atomically
-from cometkms.errors import CometKMSError, StateError, cure_of_file, no_json, os_words
+from cometkms.errors import CometKMSError, StateError, cure_of_file, is_no_file, no_json, os_words
 from cometkms.keytypes import SIGNATURE_SIZES
 from cometkms.limits import HEIGHT_MAX, ROUND_MAX, SIGN_BYTES_MAX_BYTES, STATE_FILE_MAX_BYTES
 from cometkms.model import HRS, SignBytes, Step, Watermark
@@ -43,8 +43,8 @@ class _OtherChainError(ValueError):
         self.there = there
 
 
-def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
-    """The last place signed, according to the file.
+def load(path: Path, chain_id: str, parse_sign_bytes: Parse, setting: str = "") -> Watermark:
+    """The last place signed, according to the file. `setting`: what leads there in config.toml.
 
     A place without sign bytes is burnt: FilePV too signs nothing there again. The
     signature is not verified here. Raises: StateError (missing, unreadable, corrupt, of
@@ -60,14 +60,11 @@ def load(path: Path, chain_id: str, parse_sign_bytes: Parse) -> Watermark:
             'key that never signed anything write {"height":"0","round":0,"step":0} into it',
         ) from None
     except OSError as error:
-        raise StateError(
-            f"{path} cannot be read: {os_words(error)}",
-            cure=cure_of_file(
-                error,
-                "make it readable for the node's user",
-                which=": as the signer that used the key last left it (stop that one first)",
-            ),
-        ) from error
+        as_left = ": as the signer that used the key last left it (stop that one first)"
+        cure = cure_of_file(error, "make it readable for the node's user", which=as_left)
+        if setting and is_no_file(error):
+            cure = f"if config.toml leads there by mistake, the right path into {setting}; else {cure}"
+        raise StateError(f"{path} cannot be read: {os_words(error)}", cure=cure) from error
     try:
         return decode(data, chain_id, parse_sign_bytes)
     except _OtherChainError as error:

@@ -136,7 +136,8 @@ def test_a_state_file_that_is_none_is_not_to_be_made_readable(home: Path, put: C
         open_node(files_of(home), choose.load())
     assert error.value.what.startswith(f"{path} cannot be read: it is ")
     assert error.value.cure == (
-        "put the file itself there, in place of what is there now: as the signer that used the key last left it (stop that one first)"
+        "if config.toml leads there by mistake, the right path into state_file; else put the file itself there, in place of what is there now: as the "
+        "signer that used the key last left it (stop that one first)"
     )
 
 

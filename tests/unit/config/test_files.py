@@ -60,6 +60,20 @@ def test_a_key_file_is_no_other_setting_s_file(home: Path, setting: str) -> None
         loaded(home, config(f'{setting} = "{KEY}"\n'))
 
 
+@pytest.mark.parametrize(
+    ("setting", "why"), [("state", "the state would be written over it"), ("key", "it is one of the two")]
+)
+def test_no_file_is_a_validator_s_socket(home: Path, setting: str, why: str) -> None:
+    (home / "link").symlink_to("priv")
+    for way in ("priv/v.sock", "link/v.sock"):
+        text = config(**{setting: way}).replace('"h:1"', f'"unix://{home}/priv/v.sock"')
+        with pytest.raises(ConfigError, match=f"is configured as {setting}_file and as validator_addr: {why}; cure: a"):
+            loaded(home, text)
+    loaded(home, config().replace('"h:1"', f'"unix://{home}/priv/v.sock"'))
+    with pytest.raises(ConfigError, match=r"validator_addr = .*: that is .*/control\.sock, which a node keeps itself"):
+        loaded(home, config().replace('"h:1"', f'"unix://{home}/data/n/control.sock"'))
+
+
 def test_a_credential_is_no_state_file(home: Path) -> None:
     (home / "config.toml").write_text(config('key_passphrase_credential = "pass"\n', state="given/pass"))
     with pytest.raises(ConfigError, match="as state_file and as key_passphrase_credential"):
