@@ -1,5 +1,6 @@
 """`cmkms state`"""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from cometkms.durable import check_way, open_regular, write_atomically
 from cometkms.errors import StateError, os_words
 from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Row, Watermark, quorum_of
+from cometkms.rules.birth import NodeState
+from cometkms.rules.epoch import sealed_words
 from cometkms.store import epoch as epochs
 from cometkms.store import state_file
 from cometkms.store.exported import refuse_own_file, refuse_second_export, refuse_unshown, went_out
+from cometkms.store.home_born import read_born, read_following
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import held_mark
 from cometkms.store.node_files import ChainFiles, NodeFiles, has_store
 from cometkms.store.own_home import in_one_home, own_mark, refuse_kept
 from cometkms.store.owner import refuse_other_home
+from cometkms.store.promise_store import Header, readable_header
 from cometkms.store.raise_mark import import_mark
 
 
@@ -50,6 +55,8 @@ _node_id = click.option("--id", "node_id", default=None, metavar="ID", help="Nod
 def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: bool) -> None:  # noqa: ARG001
     """The watermark in the promise store and in the state file.
 
+    Where the node does not promise by its store, as it is recovering, sealed or lost, a line says
+    so.
     Reads only; works beside a running node.
 
     \b
@@ -60,12 +67,19 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
     settings = load_home(chain_id, node_id)
     chain = one_chain(settings, chain_id)
     store, in_file = _known(settings, chain)
+    files = _files_of_one(settings, chain)
+    header = readable_header(files.store_path)
+    state = header.state.name.lower() if header is not None else None
+    why_not = _why_not_promising(files, header)
     if as_json:
-        show_json({"chain_id": chain.id, "store": _document(store), "file": _document(in_file)})
+        marks = {"store": _document(store), "file": _document(in_file)}
+        show_json({"chain_id": chain.id, **marks, "state": state, "why_not_promising": why_not})
         return
     click.echo(f"chain {chain.id}")
     click.echo(f"store {_words(store)}")
     click.echo(f"file  {_words(in_file)}  {chain.state_file}")
+    if why_not:
+        click.echo(f"node  {state or 'lost'}: {why_not}")
 
 
 @command.command("import")
@@ -240,6 +254,26 @@ def _known(settings: Settings, chain: Chain) -> tuple[Watermark | None, Watermar
         else None
     )
     return store, in_file
+
+
+def _why_not_promising(files: NodeFiles, header: Header | None) -> str:
+    """Why the store's place is not how far this node went; "" where it is, or it went nowhere."""
+    following: tuple[str, ...] = ()
+    is_lost = False
+    with contextlib.suppress(StateError):  # a born.json that cannot be understood is the doctor's to tell
+        following = read_following(files)
+        is_lost = not os.path.lexists(files.store_path) and files.node_id in read_born(files)
+    if header is None:
+        return "its store is lost, and with it what it promised" if is_lost else ""
+    match header.state:
+        case NodeState.RECOVERING:
+            return "it lost what it promised, and has yet to read it from the others: it may have promised more than its store has"
+        case NodeState.SEALED:
+            return sealed_words(header.epoch, files.node_id, following)
+        case NodeState.EMPTY:
+            return "it is not born yet: it has promised nothing by this store"
+        case _:
+            return ""
 
 
 def _document(mark: Watermark | None) -> dict[str, object] | None:

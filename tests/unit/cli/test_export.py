@@ -1015,6 +1015,34 @@ def test_a_sealed_member_gives_no_mark_away(tmp_path: Path) -> None:
     assert "`cmkms export` with the seals of a majority of node0, node1, node2" in done.stderr
 
 
+def shown_of(home: Path) -> tuple[str, str]:
+    """The last line of `state show`, and what its JSON says of it."""
+    line = cmkms("state", "show", "--home", str(home)).stdout.splitlines()[-1]
+    document = json.loads(cmkms("state", "show", "--home", str(home), "--json").stdout)
+    assert line.endswith(document["why_not_promising"])
+    return line, document["state"]
+
+
+def test_what_is_shown_of_a_member_that_does_not_promise_by_its_store_says_so(tmp_path: Path) -> None:
+    members = ("node0", "node1", "node2")
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), members)
+    line, state = shown_of(home)
+    assert (line.startswith("file  "), state) == (True, "complete")
+    for stood, words in (
+        (NodeState.RECOVERING, "node  recovering: it lost what it promised, and has yet to read it from the others: "),
+        (NodeState.EMPTY, "node  empty: it is not born yet: "),
+    ):
+        stands_as(home, stood)
+        line, state = shown_of(home)
+        assert (line.startswith(words), state) == (True, stood.name.lower()), line
+    home = make_home(tmp_path / "sealed", Watermark(HRS(20, 0, 2), b""), members)
+    assert cmkms("epoch", "seal", "--home", str(home), "--next", ",".join(members), "--yes").returncode == 0
+    line, state = shown_of(home)
+    assert line.startswith("node  sealed: epoch 1 was sealed here, for node0, node1, node2: it promises nothing more")
+    (home / "data" / "node0" / "promises").unlink()
+    assert shown_of(home) == ("node  lost: its store is lost, and with it what it promised", None)
+
+
 def test_an_empty_members_own_state_file_is_written_anew(tmp_path: Path) -> None:
     """It goes nowhere, and the store begins at the same mark."""
     home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2), b""), ("node0", "node1", "node2"))
