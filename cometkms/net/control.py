@@ -83,13 +83,16 @@ def spare_path(path: Path) -> Path:
     return path.with_name(f".{path.name}")
 
 
-def listen_spare(path: Path) -> socket.socket | None:
+def listen_spare(path: Path, log: Logger) -> socket.socket | None:
     """Make a second socket beside the one at `path`, for a process that may make none later: it
     gets that name if the first one is removed. It listens already: whoever takes the process over
-    cannot connect it to anything. None: it cannot be made, and nobody needs it yet.
+    cannot connect it to anything. None: it cannot be made, which is said, and nobody needs it yet.
     """
-    with contextlib.suppress(BusyError):
+    try:
         return listen_control(spare_path(path))
+    except BusyError as error:
+        why, what = error.what, "one that is removed is not put back before this node was started anew"
+        log.warning("there is no spare control socket", why=why, what=what, cure=error.cure)
     return None
 
 

@@ -95,7 +95,7 @@ def run(context: ChildContext, parts: StateParts) -> int:
         log.error("state reconciled", what=warning)
     mode, home = Mode(parts.settings.hardening), parts.files.store_path.parent
     writer = start_writer(parts.settings.home, parts.files, _secrets(parts.settings), mode, core)
-    control = listen_control(home / CONTROL_NAME), listen_spare(home / CONTROL_NAME)
+    control = listen_control(home / CONTROL_NAME), listen_spare(home / CONTROL_NAME, log)
     os.chdir(
         home
     )  # what it works with from here on has no directory's name: as another user it could not come here by one

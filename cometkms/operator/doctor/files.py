@@ -13,6 +13,7 @@ from cometkms.errors import READ_ONLY_CURE, UnfitFileError, cure_of_file, said
 from cometkms.hardening.account import Account
 from cometkms.hardening.user import no_files
 from cometkms.limits import ACCOUNT_UIDS
+from cometkms.net.control import spare_path
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, ok, warn
 
 AREA: Final = "permissions"
@@ -129,4 +130,8 @@ def judge_in_the_way(lock: Path, control: Path) -> list[Finding]:
         found.append(fail(AREA, f"{lock} is no file", "move it away: a lock file is made anew"))
     if os.path.lexists(control) and stat.S_ISDIR(control.lstat().st_mode):
         found.append(fail(AREA, f"{control} is a directory", "move it away: the socket is made anew"))
+    spare = spare_path(control)
+    if os.path.lexists(spare) and stat.S_ISDIR(spare.lstat().st_mode):
+        words = f"{spare} is a directory: a control socket that is removed under a running node could not be put back"
+        found.append(warn(AREA, words, "move it away: the spare socket is made anew"))
     return found

@@ -325,11 +325,14 @@ def test_a_read_only_file_system_is_no_lack_of_rights(home: Home, monkeypatch: p
 def test_what_is_in_the_way_of_a_start_is_told_of_a_stopped_home(home: Home) -> None:
     lock, control = home.path / "cmkms.lock", home.path / "data" / "node0" / "control.sock"
     lock.unlink(missing_ok=True)
-    for one in (lock, control):
+    spare = control.with_name(".control.sock")
+    for one in (lock, control, spare):
         one.mkdir()
     found = {one["words"]: one["cure"] for one in bad_of(doctor(home), "permissions")}
     assert found[f"{lock} is no file"] == "move it away: a lock file is made anew"
     assert found[f"{control} is a directory"] == "move it away: the socket is made anew"
+    words = f"{spare} is a directory: a control socket that is removed under a running node could not be put back"
+    assert found[words] == "move it away: the spare socket is made anew"
 
 
 @pytest.mark.parametrize("name", ["priv", "data", "data/node0"])

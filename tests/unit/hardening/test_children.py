@@ -18,6 +18,7 @@ from cometkms.hardening.children import Keeps, shut_child
 from cometkms.hardening.measures import Mode, UnavailableError
 from cometkms.hardening.prctl import make_undumpable
 from cometkms.hardening.user import Whom
+from cometkms.log import Log
 from cometkms.net.control import listen_spare
 from tests.unit.hardening.child import in_child, opened, outcome
 
@@ -79,7 +80,7 @@ def test_a_store_and_a_socket_are_worked_with_in_the_data_directory(home: Path) 
     data = Path("data")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made_before:
         made_before.bind(str(home / "data" / "control.sock"))
-    spare = listen_spare(home / "data" / "control.sock")
+    spare = listen_spare(home / "data" / "control.sock", Log("info", "plain"))
     assert spare is not None
     _, told = shut(
         keeps(home, tcp=True),

@@ -164,7 +164,7 @@ def watched(path: Path, work: Any) -> list[tuple[str, dict[str, object]]]:
     told = Told()
 
     async def main() -> None:
-        server = ControlServer(path, echo, told, spare=listen_spare(path))
+        server = ControlServer(path, echo, told, spare=listen_spare(path, told))
         server.start()
         loop = asyncio.get_running_loop()
 
@@ -216,8 +216,14 @@ def test_a_spare_one_that_was_removed_or_could_not_be_made_is_missed_only_when_i
     ((event, fields),) = watched(path, work)
     assert (event, fields["why"]) == ("the control socket is gone", "it was removed, and there is no spare one")
     (tmp_path / ".control.sock").mkdir()
-    assert listen_spare(path) is None
-    assert watched(path, lambda _: None) == []
+    ((event, fields),) = watched(path, lambda _: None)
+    spare = path.with_name(".control.sock")
+    assert (event, fields["why"]) == (
+        "there is no spare control socket",
+        f"{spare} cannot be listened on: is a directory",
+    )
+    assert fields["cure"] == "move away what is there: the socket is made anew"
+    assert spare.is_dir()
 
 
 def test_what_lies_in_its_place_is_told_once_and_left_alone(tmp_path: Path) -> None:
