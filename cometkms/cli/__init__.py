@@ -9,6 +9,7 @@ they run.
 import sys
 
 from cometkms.cli.plain import plainly
+from cometkms.cli.stopping import stop_at_once
 from cometkms.ipc.descriptors import open_standard
 
 
@@ -17,6 +18,8 @@ def main() -> None:
 
     Errors of the operator's are one message and an exit code; bugs are a traceback and 70.
     """
+    if sys.argv[1:2] == ["start"]:
+        stop_at_once()
     open_standard()
     run = plainly(sys.argv[1:]) or _command
     try:

@@ -132,6 +132,7 @@ class Supervisor:
         # inherited as ignored, the kernel would reap in our place
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._mask = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, _TIME_IS_UP})}
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a stop is taken here from now on, not at once (cli/stopping.py)
         self._watched_at = time.monotonic()
         try:
             while self._ending is None:

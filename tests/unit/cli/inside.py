@@ -7,6 +7,7 @@ import subprocess
 import sys
 from unittest.mock import patch
 
+from cometkms import cli
 from cometkms.cli import export, import_cmd, main
 from tests.e2e.node import environment
 
@@ -17,6 +18,7 @@ def cmkms(*arguments: str) -> subprocess.CompletedProcess[str]:
     with (
         patch.object(import_cmd, "make_undumpable"),
         patch.object(export, "make_undumpable"),
+        patch.object(cli, "stop_at_once"),
         patch.object(sys, "argv", ["cmkms", *arguments]),
         patch.dict(os.environ, environment(), clear=True),
         contextlib.redirect_stdout(out),
