@@ -187,18 +187,22 @@ def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
 
 
 def _own_cure(error: OSError) -> str:
-    """What helps where a file is this user's own already, and its mode shuts them out: to give it
-    to them is no cure.
+    """What helps where a file, or a directory on the way to it, is this user's own already, and its
+    mode shuts them out: to give it to them is no cure.
     """
     path = error.filename
     if not isinstance(error, PermissionError) or not isinstance(path, str) or not path.startswith("/"):
         return ""
-    try:
-        status = os.lstat(path)
-    except OSError:
+    while True:
+        try:
+            status = os.lstat(path)
+            break
+        except OSError:  # behind the directory that shuts them out, or not made yet
+            path = os.path.dirname(path)  # noqa: PTH120 - the path is the system's, as it was given
+    wanted = {stat.S_IFREG: 0o600, stat.S_IFDIR: 0o700}.get(stat.S_IFMT(status.st_mode), 0)
+    if status.st_uid != os.geteuid() or os.geteuid() == 0 or status.st_mode & wanted == wanted:
         return ""
-    mine = status.st_uid == os.geteuid() != 0 and stat.S_ISREG(status.st_mode)
-    return f"chmod u+rw {path}" if mine and status.st_mode & 0o600 != 0o600 else ""
+    return f"chmod {'u+rw' if wanted == 0o600 else 'u+rwx'} {path}"
 
 
 def cure_of_secret(error: OSError) -> str:

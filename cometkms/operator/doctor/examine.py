@@ -112,7 +112,7 @@ def _guarded(area: str, group: Callable[[], list[Finding]]) -> list[Finding]:
             fail(
                 area,
                 f"this check could not be made: {said(error)}{where}",
-                "run the doctor as the node's user",
+                cure_of_file(error, "run the doctor as the node's user"),
             )
         ]
     except Exception as error:  # noqa: BLE001 - the doctor tells what it found so far, whatever a broken home does to it

@@ -23,6 +23,7 @@ from cometkms.durable import read_file, write_atomically
 from cometkms.errors import OTHER_USER_CURE, BusyError, CometKMSError, KeyFileError, StateError, StoreFailure
 from cometkms.keys.cluster import noise_public_key
 from cometkms.keys.identity import check_identity
+from cometkms.keys.validator_key import load_public_key
 from cometkms.model import HRS, Watermark
 from cometkms.net.control import ask, listen_control
 from cometkms.operator.moving.old_signer import read_secret
@@ -403,12 +404,18 @@ def refused(act: Callable[[], object]) -> list[str]:
     return told
 
 
+def shut_folder(path: Path, otherwise: str) -> str:
+    """Let nobody into it; what helps: its mode, where it is this user's own."""
+    path.chmod(0)
+    return f"chmod u+rwx {path}" if path.stat().st_uid == (os.geteuid() or USER[0]) else otherwise
+
+
 @pytest.mark.parametrize("name", ["data", "data/node0"])
 def test_a_store_that_its_user_may_not_look_at_is_not_lost(of_a_user: Path, name: str) -> None:
     """The cure for a lost one burns heights. This one was there, whole, and root's after a repair."""
     files = files_of(of_a_user)
     (of_a_user / "data" / "node0").mkdir(parents=True, exist_ok=True)
-    (of_a_user / name).chmod(0)
+    helps = shut_folder(of_a_user / name, "give the home and what is in it to the node's user")
     for act in (
         lambda: open_node(files, choose.load()),
         lambda: recover(files, Heights({}, 5), choose.load()),
@@ -416,7 +423,7 @@ def test_a_store_that_its_user_may_not_look_at_is_not_lost(of_a_user: Path, name
     ):
         what, cure = refused(act)
         assert what == f"{files.store_path}: permission denied, so what this node promised cannot be read"
-        assert cure == "give the home and what is in it to the node's user"
+        assert cure == helps
     (of_a_user / "data").chmod(0o700)
 
 
@@ -460,11 +467,8 @@ def test_what_its_user_may_not_read_is_not_undercut_by_a_recovery(of_a_user: Pat
 def test_a_rename_by_who_may_not_read_the_store_has_a_cure(of_a_user: Path, name: str) -> None:
     recover(files_of(of_a_user), Heights(63), choose.load())
     own(of_a_user)
-    path, helps = of_a_user / name, "give the home and what is in it to the node's user"
-    if path.is_dir():
-        path.chmod(0)
-    else:
-        helps = shut(path)
+    path = of_a_user / name
+    helps = shut_folder(path, "give the home and what is in it to the node's user") if path.is_dir() else shut(path)
     arguments = ["--home", str(of_a_user), "--from", "c-1", "--to", "c-2", "--yes"]
     what, cure = refused(lambda: chain.rename.main(arguments, standalone_mode=False))
     assert what.startswith(f"{of_a_user / 'data/node0/promises'}") and "permission denied" in what
@@ -473,10 +477,10 @@ def test_a_rename_by_who_may_not_read_the_store_has_a_cure(of_a_user: Path, name
 
 
 def test_a_home_that_its_user_may_not_enter_has_a_cure(of_a_user: Path) -> None:
-    of_a_user.chmod(0)
+    helps = shut_folder(of_a_user, "run this as the node's user, to whom it must belong")
     what, cure = refused(lambda: leader.show.main(["--home", str(of_a_user)], standalone_mode=False))
     assert what == f"{of_a_user / 'data'} cannot be looked into: permission denied"
-    assert cure == "run this as the node's user, to whom it must belong"
+    assert cure == helps
     of_a_user.chmod(0o755)
 
 
@@ -490,6 +494,16 @@ def test_what_is_this_user_s_already_is_not_to_be_given_to_them(of_a_user: Path)
         f"{lock} cannot be opened: permission denied",
         f"chmod u+rw {lock}",
     ]
+
+
+def test_what_lies_in_a_directory_that_shuts_out_its_own_user_is_not_to_be_given_to_them(of_a_user: Path) -> None:
+    priv, key = of_a_user / "priv", of_a_user / "priv" / "priv_validator_key.json"
+    own(of_a_user)
+    for mode in (0o000, 0o200, 0o600):
+        priv.chmod(mode)
+        what, cure = refused(lambda: load_public_key(key))
+        assert (what, cure) == (f"{key} cannot be read: permission denied", f"chmod u+rwx {priv}"), oct(mode)
+    priv.chmod(0o700)
 
 
 def test_a_directory_that_takes_no_file_is_named_with_the_file(of_a_user: Path) -> None:
