@@ -77,8 +77,12 @@ def test_the_log_level_changes_in_every_process(node: Reloaded, validators: list
 
     until("a signature is not logged", untold)
     node.reload('log_level = "error"', 'log_level = "info"', "log_level: error -> info")
-    first.must_sign(PRECOMMIT, 6)
-    until("it is logged", lambda: "height=6" in node.log())
+
+    def told() -> bool:
+        first.must_sign(PRECOMMIT, 6, next(rounds))
+        return "height=6 " in node.log()
+
+    until("a signature is logged", told)
 
 
 def test_whom_the_lead_returns_to_is_told_anew(node: Reloaded) -> None:
