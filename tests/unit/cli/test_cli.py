@@ -294,7 +294,18 @@ def test_a_command_imports_what_it_needs_and_no_other_command() -> None:
     assert "cometkms.cli.status" in loaded
     assert loaded <= {
         f"cometkms.cli.{name}"
-        for name in ("agent_run", "commands", "loading", "options", "output", "plain", "running", "start_run", "status")
+        for name in (
+            "agent_run",
+            "commands",
+            "loading",
+            "options",
+            "output",
+            "plain",
+            "running",
+            "start_run",
+            "status",
+            "stopping",
+        )
     }
 
 
