@@ -173,7 +173,7 @@ def is_no_file(error: OSError) -> bool:
 
 def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
     """What helps where a file cannot be read or made: `otherwise`, unless what is there is no file,
-    or no way leads there.
+    no way leads there, or the disk takes nothing, whosever the file is.
 
     `which`: behind "the file itself", which file that is.
     """
@@ -183,7 +183,7 @@ def cure_of_file(error: OSError, otherwise: str, *, which: str = "") -> str:
         return f"put the file itself there, in place of what is there now{which}"
     if isinstance(error, NotADirectoryError):
         return "make the names above it directories: one of them is a file or a link to nowhere"
-    return _own_cure(error) or otherwise
+    return _own_cure(error) or _DISK.get(error.errno or 0, otherwise)
 
 
 def _own_cure(error: OSError) -> str:

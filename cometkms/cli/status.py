@@ -107,11 +107,16 @@ def _words(error: BaseException, timeout_s: float) -> str:
 def refuse_another(document: dict[str, Any], settings: Settings) -> None:
     """Another home's node may serve the address of this one. Raises: OperatorError when it does."""
     node = document.get("node") or {}
-    there, home = str(node.get("home") or ""), settings.home
+    there, home, copied = str(node.get("home") or ""), settings.home, ""
     # the id may be a flag's
     ids = {settings.id, *(path.name for path in (home / "data").glob("*") if path.is_dir())}
     if there and Path(there).resolve() != home.resolve():
         found = f"node {node.get('id')!r} of the home {there}"
+        copied = (
+            f"where {home} is a copy of that home, remove it: no copy is started; else "
+            if node.get("id") in ids
+            else ""
+        )
     elif node.get("id") and node["id"] not in ids:
         found = f"node {node['id']!r}"
     else:
@@ -119,7 +124,7 @@ def refuse_another(document: dict[str, Any], settings: Settings) -> None:
     raise OperatorError(
         f"{found} answers at {settings.http_addr}, and the home {home} is of node {settings.id!r}: this node is not there, or serves another "
         f"address",
-        cure=f"cmkms start --home {home}, with an http_addr of its own; or --http-addr for the other's status",
+        cure=f"{copied}cmkms start --home {home}, with an http_addr of its own; or --http-addr for the other's status",
     )
 
 

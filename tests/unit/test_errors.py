@@ -18,6 +18,7 @@ from cometkms.errors import (
     KeyFileError,
     StateError,
     StoreFailure,
+    cure_of_file,
     disk_failure,
     no_json,
     os_words,
@@ -47,6 +48,20 @@ def test_the_disk_is_named_and_no_file_is_blamed(kind: type[Exception], number: 
     assert failure.exit_code == 7
     assert str(failure).startswith(f"/home/x/file: {os.strerror(number).lower()}; cure: ")
     assert "recover" not in str(failure)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_no_matter_of_whose_file_it_is(number: int) -> None:
+    """The doctor of a node on a read-only mount said to run it as another user."""
+    assert cure_of_file(OSError(number, os.strerror(number), "/x"), "chown") == cure_of(number)
+    assert cure_of_file(OSError(errno.EACCES, os.strerror(errno.EACCES), "/x"), "chown") == "chown"
+    assert cure_of_file(OSError("said by Python"), "chown") == "chown"
+
+
+def cure_of(number: int) -> str:
+    failure = disk_failure(OSError(number, os.strerror(number), "/x"))
+    assert failure is not None
+    return failure.cure
 
 
 def test_words_that_say_it_already_stay_but_for_their_cure() -> None:

@@ -164,7 +164,7 @@ def _held(home: Path, holder: Holder, why: CometKMSError | None) -> Finding:
     """What holds a home in which no node answers; `why` names the holder where it could be asked
     and was there then.
     """
-    if not os.access(home / "data", os.X_OK):
+    if (home / "data").is_dir() and not os.access(home / "data", os.X_OK):
         words = f"{holder} holds this home, and this user may not ask it: its data/ is another user's"
         return fail("node", words, "run the doctor as the node's user")
     if holder.is_node and why is not None and str(holder) in why.what:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from cometkms.api.alerts import RULES
 from cometkms.core import choose
 from cometkms.core.interface import Core
 from cometkms.errors import StateError, cure_of_file, said
@@ -15,6 +16,7 @@ from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok,
 from cometkms.rules.birth import NodeState
 from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import born_path, has_data_of, read_born, read_born_members, refuse_lost
+from cometkms.store.lock import holder_of
 from cometkms.store.marks import read_state, refuse_forgotten, refuse_lacking, refuse_unrenamed
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
 from cometkms.store.owner import refuse_other_home, sealed_error
@@ -56,6 +58,7 @@ class StateFacts:
     chains: tuple[ChainState, ...]
     more: tuple[Finding, ...] = ()
     copied: bool = False  # born.json is of another node, of which there is no data here
+    held: bool = False  # a node runs in this home, whatever became of its files
 
     @property
     def node_id(self) -> str:
@@ -107,7 +110,9 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
         chains = tuple(_with_forgotten(files, chain) for chain in chains)
     others = born or ()
     copied = bool(others) and files.node_id not in others and not any(has_data_of(files, one) for one in others)
-    return StateFacts(files, store, tuple(unread), born, members, chains, tuple(more), copied)
+    holder = holder_of(files.home)
+    held = holder is not None and holder.is_node
+    return StateFacts(files, store, tuple(unread), born, members, chains, tuple(more), copied, held)
 
 
 def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainState:
@@ -197,6 +202,12 @@ def _judge_no_store(facts: StateFacts) -> Finding:
     path = facts.store_path
     if facts.born is None:
         return note(AREA, f"{path} is not there, and whether it was cannot be known")
+    if facts.node_id in facts.born and facts.held:
+        return fail(
+            AREA,
+            f"{path} is gone under the node that runs, which still knows what it promised",
+            RULES["store_gone"].cure,
+        )
     if facts.node_id in facts.born:
         if len(facts.members) > 1:
             return warn(

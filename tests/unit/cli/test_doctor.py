@@ -531,6 +531,21 @@ def test_a_node_that_this_user_may_not_ask_is_not_to_be_stopped(home: Home, monk
     assert found["cure"] == "run the doctor as the node's user"
 
 
+def test_a_node_whose_data_was_removed_under_it_is_not_another_user_s(home: Home) -> None:
+    shutil.rmtree(home.path / "data")
+    lock = lock_home(home.path)
+    try:
+        found = doctor(home)
+    finally:
+        os.close(lock)
+    [node] = bad_of(found, "node")
+    assert node["words"] == f"a node (pid {os.getpid()}) holds this home, and its {home.path / 'data'} is gone"
+    assert node["cure"].startswith("`cmkms status`; where that has no answer either, wait")
+    [gone] = bad_of(found, "state")
+    assert gone["words"] == f"{home.store_path} is gone under the node that runs, which still knows what it promised"
+    assert "move that very file back, no copy" in gone["cure"], "and no recovery: that would forget it"
+
+
 def test_a_webhook_file_that_cannot_be_used_is_told_before_the_start(home: Home) -> None:
     edit_config("\nchain_id", '\nalert_webhook_file = "priv/hook"\nchain_id')(home)
     path = home.path / "priv" / "hook"

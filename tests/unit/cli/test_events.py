@@ -93,6 +93,20 @@ def test_following_goes_on_over_a_node_that_goes_away_until_ctrl_c(
         ]
 
 
+@pytest.mark.parametrize(("name", "copied"), [("node0", True), ("node7", False)])
+def test_the_node_of_which_this_home_is_a_copy_is_no_reason_to_start_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, copied: bool
+) -> None:
+    (tmp_path / "config.toml").write_text('id = "node0"\nchain_id = "c"\nvalidator_addr = "tcp://127.0.0.1:1"\n')
+    there = {**document(FIRST), "node": {"id": name, "home": "/var/lib/cometkms"}}
+    monkeypatch.setattr(events, "fetch", lambda *_, **__: there)
+    done = cmkms("events", "--home", str(tmp_path))
+    assert done.returncode == 1
+    remove = f"cure: where {tmp_path} is a copy of that home, remove it: no copy is started; else "
+    assert (remove in done.stderr) == copied
+    assert f"cmkms start --home {tmp_path}, with an http_addr of its own" in done.stderr
+
+
 def test_another_home_s_node_at_the_same_address_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it sees is not taken for what this one saw."""
     (tmp_path / "config.toml").write_text('id = "node0"\nchain_id = "c"\nvalidator_addr = "tcp://127.0.0.1:1"\n')

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -223,6 +224,13 @@ def test_a_node_whose_state_process_is_away_is_not_to_be_started(tmp_path: Path,
     assert "cure: wait until it has ended, or stop it" in said
     assert "start it" not in said
     assert "cure: start it there" in refusal(invoke(tmp_path, *arguments))
+
+
+@pytest.mark.parametrize("arguments", [["peers"], ["leader", "show"], ["leader", "transfer"]])
+def test_a_node_whose_data_was_removed_under_it_runs(home: Path, held: str, arguments: list[str]) -> None:
+    shutil.rmtree(home / "data", ignore_errors=True)
+    said = refusal(invoke(home, *arguments))
+    assert f"{held}, and its {home / 'data'} is gone; cure: `cmkms status`; where that has no answer either" in said
 
 
 @pytest.mark.parametrize("arguments", [["peers"], ["leader", "show"], ["leader", "transfer"]])
