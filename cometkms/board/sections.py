@@ -197,6 +197,9 @@ class _Named(TypedDict):
     id: str
 
 
+#: For whom a member is sealed, among its facts: its word only keeps a command from sealing others
+#: for another list.
+SEALED_FOR_FACT: Final = "sealed_for"
 #: What a member says of its own way to the validators, among its facts.
 REACH_FACT: Final = "reaches_validator"
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cometkms.board.sections import MemberState
+from cometkms.board.sections import SEALED_FOR_FACT, MemberState
 from cometkms.cli.options import (
     CommandGroup,
     F,
@@ -57,6 +57,13 @@ def seal_options(whose: str) -> Callable[[F], F]:
     return decorate
 
 
+def although_option(function: F) -> F:
+    """--although-sealed-for-others, where a node is sealed."""
+    option = click.option("--although-sealed-for-others", "although", is_flag=True,
+                          help="Seal it, although another member says that it is sealed for another list.")  # fmt: skip
+    return option(function)
+
+
 @click.group("epoch", cls=CommandGroup)
 def command() -> None:
     """Change the members of a cluster.
@@ -92,7 +99,8 @@ def show(home: str | None, node_id: str | None, as_json: bool) -> None:  # noqa:
 def running_here(node_id: str | None) -> dict[str, Any] | None:
     """What the node says; None when none runs here.
 
-    `others`: the id and state of each other member, and whether it is there and whole.
+    `others`: the id and state of each other member, for whom it says that it is sealed, and whether
+    it is there and whole.
 
     One that has just been started does not listen yet: while a process holds the home it is asked
     again, as long as an answer may take.
@@ -117,6 +125,7 @@ def running_here(node_id: str | None) -> dict[str, Any] | None:
             {
                 "id": one["id"],
                 "state": one.get("state"),
+                "sealed_for": str((one.get("facts") or {}).get(SEALED_FOR_FACT, "")),
                 "there": bool(one.get("connected")),
                 "whole": bool(one.get("connected"))
                 and one.get("state") in (MemberState.COMPLETE, MemberState.STARTING),
@@ -153,6 +162,7 @@ def _stopped(files: NodeFiles) -> dict[str, Any]:
     help="The members of the next epoch: no others can begin it.",
 )
 @seal_options("already sealed member")
+@although_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option("The seal and what it is of")
 def seal(
@@ -161,6 +171,7 @@ def seal(
     following: str,
     texts: tuple[str, ...],
     paths: tuple[Path, ...],
+    although: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -170,7 +181,9 @@ def seal(
 
     Seal a majority of the members and the epoch is over: none of the rest can sign in it. The seal
     names who follows, and cannot be made again for others. Seal a node while it runs, if it can
-    run: its seal then vouches for all that it promised. It stays up, and signs no more.
+    run: its seal then vouches for all that it promised. It stays up, and signs no more. Where
+    another member says that it is sealed for other members than --next, it is not sealed: seals for
+    different lists begin no epoch together.
 
     A stopped node that was recovered with a height (cmkms recover), and has met no other member
     since, is sealed only with the seals of those that it did not meet: they say which store of it
@@ -181,7 +194,7 @@ def seal(
       cmkms epoch seal --next node0,node1,node3 > node0.seal
       cmkms epoch seal --next node0,node1,node3 --seal-file node0.seal > node1.seal
     """
-    sealed = seal_here(node_id, epochs.following_of(following), yes, _given_seals(texts, paths))
+    sealed = seal_here(node_id, epochs.following_of(following), yes, _given_seals(texts, paths), although=although)
     others = ", ".join(name for name in sealed.members if name != sealed.node)
     say(
         f"{sealed.node} is sealed in epoch {sealed.epoch}{' with ' + others if others else ''}; {', '.join(sealed.following)} may begin epoch "
@@ -212,11 +225,14 @@ def seal_here(
     yes: bool,
     others: Sequence[epochs.Seal] = (),
     prepare: Callable[[], None] = lambda: None,
+    *,
+    although: bool = False,
 ) -> epochs.Seal:
     """This home's seal, by the node that runs in it or from its files, for which the `others`'
     seals speak, too.
 
     `prepare`: what must have been possible when the node is sealed; done once it is confirmed.
+    `although`: a running node is sealed, too, where another member is for another list.
 
     Raises: StateError, BusyError, OperatorError, Abort.
     """
@@ -233,7 +249,8 @@ def seal_here(
         if found["state"] != "sealed":
             _refuse_unconfigured(str(found["node_id"]))
         prepare()
-        return epochs.parse_seal(ask_node(node_id, {"op": "seal", "next": ",".join(following)})["seal"])
+        asked = {"op": "seal", "next": ",".join(following), **({"although": True} if although else {})}
+        return epochs.parse_seal(ask_node(node_id, asked)["seal"])
     settings = load_home(node_id=node_id)
     files, strict = files_of(settings), settings.strict_start
     with locked_home(chosen_home()):

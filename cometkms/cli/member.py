@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import click
 
-from cometkms.cli.epoch import begin_here, read_seals, running_here, seal_document, seal_here
+from cometkms.cli.epoch import although_option, begin_here, read_seals, running_here, seal_document, seal_here
 from cometkms.cli.options import (
     CommandGroup,
     F,
@@ -120,6 +120,7 @@ class _Given:
     seal_paths: tuple[Path, ...]
     min_height: Heights | None
     yes_height: Heights | None
+    although: bool
     yes: bool
 
 
@@ -185,6 +186,7 @@ def _options(function: F) -> F:
             click.option("--seal-file", "seal_paths", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
                          help="A file with seals, besides those in HOME/seals (repeatable)."),
             burn_options,
+            although_option,
             click.option("--yes", is_flag=True, help="Do not ask."),
             json_option("What was done, and what comes next,"),
         )
@@ -389,7 +391,7 @@ def _seals(here: _Here, given: _Given) -> list[epochs.Seal]:
         raise StateError(
             f"{odd.node} is sealed in epoch {odd.epoch} for {', '.join(odd.following)}, and this change makes {', '.join(here.following)}",
             cure=f"{first}the change that was begun; another one after it. Where no majority can be sealed for that list any more, take {odd.node}'s seal out "
-            f"of HOME/{SEALS_DIRECTORY}",
+            f"of HOME/{SEALS_DIRECTORY} (docs/RUNBOOK.md, members are sealed for different lists)",
         )
     return seals if odd is None else []
 
@@ -412,17 +414,21 @@ def _comes_back(here: _Here, given: _Given) -> bool:
 
 
 def _keep_seal(here: _Here, given: _Given) -> epochs.Seal:
-    """Seal this node, or see that it is, and keep its seal in HOME/seals.
+    """Seal this node, or see that it is, and keep its seal in HOME/seals. Not where one of those
+    there is for another list.
 
     Raises: OperatorError, StateError, Abort.
     """
+    if here.state is NodeState.COMPLETE:
+        _seals(here, given)
     others = [
         one
         for one in _newest_seals(here, given)
         if here.header is not None and one.epoch == here.header.epoch and one.following == here.following
     ]
     folder = here.settings.home / SEALS_DIRECTORY
-    seal = seal_here(here.settings.id, here.following, given.yes, others, partial(make_home_directory, folder))
+    prepare = partial(make_home_directory, folder)
+    seal = seal_here(here.settings.id, here.following, given.yes, others, prepare, although=given.although)
     path = folder / f"{seal.node}-epoch-{seal.epoch}.seal"
     text = epochs.seal_text(seal) + "\n"
     if not path.exists() or path.read_text() != text:
@@ -456,20 +462,24 @@ def _seal_and_begin(here: _Here, given: _Given) -> None:
     Raises: OperatorError, StateError, StoreFailure, Abort.
     """
     if here.state is NodeState.COMPLETE and here.running is not None:
-        away = [
-            f"{one['id']} is {(one['there'] and one['state']) or 'away'}"
-            for one in here.running["others"]
-            if not one["whole"]
-        ]
+        away = [f"{one['id']} is {_how_it_is(one)}" for one in here.running["others"] if not one["whole"]]
         if away:
             given.told.say(
-                "note", f"{', '.join(away)}: a majority must be sealed, and who recovers has no seal to give"
+                "note", f"{'; '.join(away)}: a majority must be sealed, and who recovers has no seal to give"
             )
     if len(here.following) in (2, 4, 6):
         given.told.say("note", f"{len(here.following)} nodes bear no more losses than {len(here.following) - 1}")
     own = _keep_seal(here, given)
     seals = {one.node: one for one in _seals(here, given)} | {own.node: own}
     _begin_or_say_what_is_missing(here, given, list(seals.values()))
+
+
+def _how_it_is(member: dict[str, Any]) -> str:
+    """What this node knows of another."""
+    state = (member["there"] and member["state"]) or "away"
+    if not member["sealed_for"]:
+        return str(state)
+    return f"sealed for {member['sealed_for']}{'' if member['there'] else ', and away'}"
 
 
 def _begin_or_say_what_is_missing(here: _Here, given: _Given, seals: list[epochs.Seal]) -> None:

@@ -4,7 +4,7 @@ No secret is in it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cometkms.config.schema import Settings
@@ -30,6 +30,12 @@ def settings_facts(settings: Settings) -> dict[str, str]:
         "http_addr": str(settings.http_addr),
         "leader_priority": settings.leader_priority,
     }
+
+
+def sealed_for_fact(following: Sequence[str]) -> str:
+    """Tell for whom a node is sealed; "" for nobody. Two texts are alike where the lists are."""
+    names = sorted(following)
+    return _short(", ".join(names), names, f"{len(names)} members")
 
 
 def validators_fact(addresses: Mapping[str, Iterable[str]], agents: Mapping[str, Iterable[str]]) -> str:

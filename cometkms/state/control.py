@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cometkms.board.dating import as_set_now
-from cometkms.board.sections import EventKind
+from cometkms.board.sections import SEALED_FOR_FACT, EventKind
+from cometkms.config.facts import sealed_for_fact
 from cometkms.config.schema import Settings
 from cometkms.errors import StateError, StoreFailure
 from cometkms.limits import DRILL_ANSWER_S, HEIGHT_MAX, SIGNATURE_PAGE_ENTRIES, TICK_S, TRANSFER_TIMEOUT_S
 from cometkms.logger import Logger
+from cometkms.rules.birth import NodeState
 from cometkms.state.events import StateEvents
+from cometkms.state.facts import refuse_other_list
 from cometkms.state.history import NOBODY, SignatureRing
 from cometkms.state.node import ClusterNode
 from cometkms.state.report import StateReport
@@ -72,7 +75,7 @@ class OperatorDesk:
             case "leader_transfer":
                 return await self._transfer(request.get("to"))
             case "seal":
-                return await self._seal(request.get("next"))
+                return await self._seal(request.get("next"), although=request.get("although") is True)
             case "reach" | "admit" as what:
                 return self._reach(request.get("chain_id"), request.get("height") if what == "admit" else None)
             case "order":
@@ -106,8 +109,10 @@ class OperatorDesk:
             "size": len(self._node.epoch.members),
         }
 
-    async def _seal(self, untrusted_next: object) -> dict[str, Any]:
-        """This node's seal, as one line of text.
+    async def _seal(self, untrusted_next: object, *, although: bool) -> dict[str, Any]:
+        """This node's seal, as one line of text; the others hear for whom it is sealed.
+
+        `although`: another member is sealed for another list, as the operator knows.
 
         A start read that is under way is waited for: a store that was compared vouches for more.
         """
@@ -117,7 +122,15 @@ class OperatorDesk:
         while self._node.membership.reading and self._loop.time() < until:
             await asyncio.sleep(TICK_S)
         try:
-            return {"ok": True, "seal": seal_text(self._node.seal(following_of(untrusted_next)))}
+            following = following_of(untrusted_next)
+            if not although and self._node.membership.state is not NodeState.SEALED:
+                members = self._node.roster.members
+                refuse_other_list(self._node.epoch.me, following, {name: one.facts for name, one in members.items()})
+            seal = self._node.seal(following)
+            told = sealed_for_fact(following)
+            if dict(self._node.roster.facts).get(SEALED_FOR_FACT) != told:
+                self._node.roster.tell_fact(SEALED_FOR_FACT, told)
+            return {"ok": True, "seal": seal_text(seal)}
         except StateError as error:
             return {"ok": False, "error": str(error)}
         except StoreFailure as error:

@@ -3,12 +3,15 @@
 Pure.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cometkms.board.sections import DifferenceReport
+from cometkms.board.sections import SEALED_FOR_FACT, DifferenceReport
+from cometkms.config.facts import sealed_for_fact
+from cometkms.errors import StateError
 from cometkms.limits import LEADER_NEAREST
-from cometkms.model import Row
+from cometkms.model import Row, quorum_of
 from cometkms.state.favourite import PRIORITY_FACT
 from cometkms.wire.peer_messages import Facts
 
@@ -71,6 +74,28 @@ def differences(member: str, mine: SelfReport, theirs: SelfReport) -> tuple[Diff
         only_here, only_there = _row_words(mine.rows - theirs.rows), _row_words(theirs.rows - mine.rows)
         found.append(Difference(member, "chains", only_here, only_there))
     return tuple(found)
+
+
+def refuse_other_list(me: str, following: Sequence[str], others: Mapping[str, Facts]) -> None:
+    """No epoch begins from seals for different lists, and of three members that leaves none.
+
+    `others`: what each last said of itself. Raises: StateError where one is sealed for another
+    list.
+    """
+    mine = sealed_for_fact(following)
+    told = {name: dict(facts).get(SEALED_FOR_FACT, mine) for name, facts in others.items()}
+    odd = {name: whom for name, whom in told.items() if whom != mine}
+    if not odd:
+        return
+    names, size = ", ".join(odd), len(others) + 1
+    left = ", ".join(sorted({me, *others} - set(odd)))
+    raise StateError(
+        f"{'; '.join(f'{name} is sealed for {whom}' for name, whom in odd.items())}, and this would seal {me} for {mine}: seals for different lists begin "
+        f"no epoch together. {me} is not sealed",
+        cure=f"here the same change as there, with the same ids; another one after it. Where that one cannot be finished any more, or {names} should "
+        f"lie, and {quorum_of(size)} of {left} can be sealed for this list: this command with --although-sealed-for-others (docs/RUNBOOK.md, members "
+        "are sealed for different lists)",
+    )
 
 
 def _row_words(rows: frozenset[Row]) -> str:

@@ -255,7 +255,8 @@ def binding(header: Header, following: tuple[str, ...], *, strict: bool = False)
         raise StateError(
             f"this node is sealed for other members than {', '.join(following)}, for ever: from one seal two epochs could begin",
             cure="begin the epoch "
-            "that it was sealed for (`cmkms epoch show` names its members), and change the members again from there",
+            "that it was sealed for (`cmkms epoch show` names its members), and change the members again from there. Where others are sealed for "
+            "other members: docs/RUNBOOK.md, members are sealed for different lists",
         )
     return digest
 

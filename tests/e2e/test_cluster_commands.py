@@ -571,6 +571,38 @@ def test_a_node_that_is_left_alone_tells_who_was_away_from_an_old_copy_of_who_wa
     old.stop()
 
 
+def test_a_slip_in_the_id_seals_nobody_for_a_list_that_nobody_shares(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """With node2 dead, node0 sealed for one list and node1 for another no epoch could begin, ever."""
+    zero, one, two = (member.start() for member in make_homes("net", 3))
+    whole([zero, one, two])
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    two.kill()
+    three = prepare(make_homes, zero, "node3", [zero, one, two])
+    change = ("replace", "node2", f"node3=127.0.0.1:{three.raft_port()}", "--yes")
+    slip = ("replace", "node2", f"node4=127.0.0.1:{three.raft_port()}", "--yes")
+    assert "sealed   node0 in epoch 1" in zero.run("member", *change).stdout
+    refused = one.run("member", *slip, code=1).stderr
+    assert "node0 is sealed for node0, node1, node3, and this would seal node1 for node0, node1, node4" in refused
+    refused = one.run("epoch", "seal", "--next", "node0,node1,node4", "--yes", code=1).stderr
+    assert "node1 is not sealed" in refused
+    one.stop()
+    one.start()  # it is told so again
+    until(
+        "node0 is there", lambda: any(at["id"] == "node0" and at["connected"] for at in one.peers().get("members", []))
+    )
+    assert "this would seal node1" in one.run("member", *slip, code=1).stderr
+    zero.stop()  # its last word stands
+    assert "this would seal node1" in one.run("member", *slip, code=1).stderr
+    assert one.is_("complete")
+    assert (
+        "sealed   node1 in epoch 1 of node0, node1, node2; next: node0, node1, node3"
+        in one.run("member", *change).stdout
+    )
+
+
 def test_two_seals_begin_one_epoch_only(
     make_homes: Callable[..., list[Member]], validator: Judged, rival: Judged
 ) -> None:

@@ -200,6 +200,50 @@ def test_all_are_lost_and_new_homes_are_made_for_new_machines(
     validator.must_sign(PRECOMMIT, 22)
 
 
+def test_members_are_sealed_for_two_lists_and_go_on_with_the_one_that_has_a_majority(
+    make_homes: Homes, validator: Judged
+) -> None:
+    """RUNBOOK "Members are sealed for different lists", second row. Then the old homes are started."""
+    zero, one, two = three(make_homes, validator)
+    two.kill()
+    new = prepare(make_homes, zero, "node3", [zero, one, two])
+    change = ("member", "replace", "node2", entry(new), "--yes")
+    zero.run(*change)
+    one.run("member", "replace", "node2", "node4=127.0.0.1:9", "--yes", "--although-sealed-for-others")
+    two.start()
+    until("node2 is there", lambda: bool(two.peers()))
+    two.run(*change, "--although-sealed-for-others")
+    for member in (zero, one, two):
+        member.stop()
+    carry([zero, two], [zero, new])
+    height = ("--min-height", "20", "--yes-height", "20")
+    assert "node0 begins epoch 2 with node0, node1, node3" in zero.run(*change, *height).stdout
+    new.run(*change, *height)
+    begin([new], sorted((new.home / "seals").glob("*.seal")), *height)
+    zero.start()
+    new.start()
+    validator.connect()
+    signs_above(validator)
+
+    old = one.home.rename(one.home.with_name("node1-old"))
+    shutil.copytree(zero.home / "priv", one.home / "priv")
+    shutil.copy(old / "config.toml", one.home)
+    members = [zero, one, new]
+    one.configure([member.id for member in members], {member.id: member.raft_port() for member in members})
+    one.start()
+    whole(members)
+    zero.stop()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 21, block="bb")
+    validator.must_sign(PRECOMMIT, 22)
+
+    one.stop()  # the old home has its addresses
+    back = Member(old)
+    back.id = "node1"
+    for member in (back, two):
+        assert "was sealed here" in member.run("start", code=5).stderr
+
+
 def file_pv(validator: Judged, home: Path) -> Callable[..., dict[str, object]]:
     """CometBFT's own signer on the files of a home, made if they are missing."""
     for folder in ("config", "data"):

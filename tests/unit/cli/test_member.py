@@ -420,6 +420,7 @@ def test_a_change_that_was_begun_is_not_mixed_with_another(homes: dict[str, Path
     assert "sealed for other members than node0, node1, for ever" in said
     put_seal(homes["node1"], "node0")
     said = refusal(invoke(homes["node1"], "remove", "node2"), StateError)
+    assert header_of(homes["node1"]).state is NodeState.COMPLETE, "it is not sealed for a list that nobody shares"
     assert "is sealed in epoch 1 for node0, node1, node3, and this change makes node0, node1" in said
     assert "take node0's seal out of HOME/seals" in said, (
         "as where node0 is lost since: nobody else is sealed for that list"
@@ -565,7 +566,7 @@ def test_a_node_that_runs_is_asked_and_then_to_be_stopped(homes: dict[str, Path]
     put_seal(home, "node1")
     text = (home / "seals" / "node0-epoch-1.seal").read_text().strip()
     others = [
-        {"id": "node1", "connected": True, "state": "complete"},
+        {"id": "node1", "connected": True, "state": "sealed", "facts": {"sealed_for": "node0, node1, node3"}},
         {"id": "node2", "connected": False, "state": None},
     ]
     answer = {"ok": True, "node_id": "node0", "epoch": 1, "node_state": "complete", "seal": text}
@@ -574,8 +575,10 @@ def test_a_node_that_runs_is_asked_and_then_to_be_stopped(homes: dict[str, Path]
         result = invoke(home, *REPLACE)
         assert result.exception is None, result
         assert result.stdout.splitlines()[-1].startswith("next     stop this node (it is sealed and signs nothing)")
-        assert "node2 is away: a majority must be sealed" in result.stderr
+        assert "node1 is sealed for node0, node1, node3; node2 is away: a majority must be sealed" in result.stderr
         assert {"op": "seal", "next": "node0,node1,node3"} in running.asked
+        assert invoke(home, *REPLACE, "--although-sealed-for-others").exception is None
+        assert {"op": "seal", "next": "node0,node1,node3", "although": True} in running.asked
     finally:
         running.close()
     assert peers_of(home) == OLD

@@ -4,7 +4,7 @@ and never too long.
 
 from pathlib import Path
 
-from cometkms.config.facts import settings_facts
+from cometkms.config.facts import sealed_for_fact, settings_facts
 from cometkms.config.load import load_settings
 from cometkms.config.table import Flags
 from cometkms.limits import FACT_TEXT_MAX_BYTES
@@ -53,3 +53,12 @@ def test_agents_are_told_in_the_validators_place_so_that_nodes_notice_another_li
     assert one == facts(tmp_path, agents=(f"x:{first}", f"y:{second}"), agent_addr=":9441")["validators"]
     assert one != facts(tmp_path, agents=(f"x:{first}",), agent_addr=":9440")["validators"]
     assert facts(tmp_path, agents=(f"x:{first}",), agent_addr=":9440")["validators"] == f"chain: agent:x:{first}"
+
+
+def test_whom_a_node_is_sealed_for_is_told_in_words_and_alike_where_the_lists_are() -> None:
+    assert sealed_for_fact(("b", "a")) == sealed_for_fact(("a", "b")) == "a, b"
+    assert sealed_for_fact(()) == ""
+    long = [f"{n}" * 60 for n in range(5)]
+    assert sealed_for_fact(long).startswith("5 members, digest ")
+    assert sealed_for_fact(long) == sealed_for_fact(long[::-1]) != sealed_for_fact(["x" * 60, *long[1:]])
+    assert dict(make_facts({"sealed_for": sealed_for_fact(long)}))["sealed_for"] == sealed_for_fact(long)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from cometkms.errors import StateError
 from cometkms.model import Row
-from cometkms.state.facts import Difference, SelfReport, differences
+from cometkms.state.facts import Difference, SelfReport, differences, refuse_other_list
 
 KEY = bytes.fromhex("ab" * 32)
 
@@ -40,3 +41,15 @@ def test_what_matters_is_named_with_both_sides(
     mine: SelfReport, theirs: SelfReport, found: list[tuple[str, str, str]]
 ) -> None:
     assert differences("b", mine, theirs) == tuple(Difference("b", *one) for one in found)
+
+
+def test_nobody_is_sealed_beside_a_member_that_is_for_another_list() -> None:
+    """Of three, one of them dead, two seals for two lists would leave no way on."""
+    others = {"node0": (("life", "sealed"), ("sealed_for", "node0, node1, node3")), "node2": ()}
+    refuse_other_list("node1", ("node3", "node1", "node0"), others)
+    refuse_other_list("node1", ("node0", "node1", "node4"), {"node0": (), "node2": ()})
+    with pytest.raises(StateError) as refused:
+        refuse_other_list("node1", ("node0", "node1", "node4"), others)
+    said = str(refused.value)
+    assert "node0 is sealed for node0, node1, node3, and this would seal node1 for node0, node1, node4" in said
+    assert "2 of node1, node2 can be sealed for this list: this command with --although-sealed-for-others" in said
