@@ -26,7 +26,6 @@ from cometkms.config.load import chain_folder, read_config
 from cometkms.config.schema import Chain, Settings
 from cometkms.config.values import check_chain_id
 from cometkms.core import choose
-from cometkms.core.interface import Core
 from cometkms.errors import ConfigError, OperatorError, StateError
 from cometkms.keys.validator_key import load_public_key
 from cometkms.limits import HEIGHT_MAX, JUMP_HEIGHTS
@@ -37,7 +36,7 @@ from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.exported import carry_export
 from cometkms.store.home_born import note_found, refuse_lost
-from cometkms.store.kept import UnreadableKeptError, kept_already, kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, highest_kept, kept_already, kept_marks, name_to_keep
 from cometkms.store.lock import locked_home
 from cometkms.store.marks import bring_up, known_mark, lacks, reconcile, refuse_lacking, verified_state
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_beside, has_store
@@ -284,9 +283,11 @@ def rename(
         store_path = NodeFiles.at(settings.home, settings.id, ()).store_path
         check_beside([chain.state_file], store_path)
         burnt = _burnt(new, min_height, yes_height, ask=yes, as_json=as_json)
-        before, after = _marks(settings, chain, old, new, burnt, not_mistyped=not_mistyped, write=yes)
-        is_new = _shows(settings, chain, new, after)
-        done = kept_already(chain.state_file, old, before, choose.load().parse_sign_bytes) if is_new else None
+        runs = _runs(settings, chain, old, new)
+        before, after = _marks(settings, chain, old, new, burnt, runs=runs, not_mistyped=not_mistyped, write=yes)
+        stays = runs and (burnt.hrs == HRS(0, 0, 0) or burnt.hrs < after.hrs)
+        is_new = stays or _shows(settings, chain, new, after)
+        done = _kept(chain, old, before, higher=not stays) if is_new else None
         aside = done or name_to_keep(chain.state_file, old)
         goes = "is" if done else "goes to"
         say(
@@ -338,23 +339,47 @@ def _shows(settings: Settings, chain: Chain, new: str, after: Watermark) -> bool
     )
 
 
-def _is_renamed(files: NodeFiles, old: ChainFiles, new: ChainFiles, core: Core) -> bool:
+def _runs(settings: Settings, chain: Chain, old: str, new: str) -> bool:
     """Whether the state file is the new id's already, and says nothing of the old one: it is signed
-    for the new one, which the store knows as far; or it stands, burnt, where the new one stands in
-    the store, and a rename kept what that has of the old one. Raises: StateError.
+    for the new one, which the store knows as far; or the new one is configured, the store has come
+    as far with it, and a rename kept something of the old one, which the others may have raised
+    since; or it stands, burnt, where the new one stands in the store, and a rename kept what that
+    has of the old one.
+
+    Raises: StateError.
     """
+    files, core = NodeFiles.at(settings.home, settings.id, ()), choose.load()
+    target, other = (Row(load_public_key(chain.key_file), one) for one in (old, new))
     held = dict(readable_marks(files.store_path))
-    left, stands = held.get(old.row), held.get(new.row)
+    left, stands = held.get(target), held.get(other)
     if left is None or stands is None:
         return False
     try:
-        shown = verified_state(files, new, core)
+        shown = verified_state(files, ChainFiles(other, chain.state_file), core)
     except StateError:
         return False
-    if shown.sign_bytes:
-        return not lacks(stands, shown)
-    path, chain_id = old.state_path, old.row.chain_id
-    return shown.hrs == stands.hrs and kept_already(path, chain_id, left, core.parse_sign_bytes) is not None
+    if shown.sign_bytes or chain.id == new:
+        return not lacks(stands, shown) and bool(shown.sign_bytes or _kept(chain, old, left, higher=False))
+    return shown.hrs == stands.hrs and _kept(chain, old, left, higher=True) is not None
+
+
+def _kept(chain: Chain, old: str, stands: Watermark, *, higher: bool) -> Path | None:
+    """The file that a rename kept of the old id as it stands; without `higher` the highest of it
+    counts as well, for what the others know of an id that was left raises it. Raises: StateError.
+    """
+    parse = choose.load().parse_sign_bytes
+    done = kept_already(chain.state_file, old, stands, parse)
+    found = highest_kept(chain.state_file, old, parse)
+    return done if done or higher or found is None else found[1]
+
+
+def _was_left(chain: Chain, old: str, before: Watermark, in_file: Watermark) -> bool:
+    """Whether the old id was left by a rename before, on the operator's word: it was none that was
+    mistyped. A burnt place in the state file, above what was kept, was burnt under it since, and
+    may have been meant for another one. Raises: StateError.
+    """
+    found = highest_kept(chain.state_file, old, choose.load().parse_sign_bytes)
+    return found is not None and (in_file.hrs == HRS(0, 0, 0) or found[0].hrs >= before.hrs)
 
 
 def _chosen(settings: Settings, old: str, new: str) -> Chain:
@@ -435,22 +460,30 @@ def _burnt(new: str, heights: Heights | None, typed: Heights | None, *, ask: boo
 
 
 def _marks(
-    settings: Settings, chain: Chain, old: str, new: str, burnt: Watermark, *, not_mistyped: bool, write: bool
+    settings: Settings,
+    chain: Chain,
+    old: str,
+    new: str,
+    burnt: Watermark,
+    *,
+    runs: bool,
+    not_mistyped: bool,
+    write: bool,
 ) -> tuple[Watermark, Watermark]:
     """Where both ids stand; the new one at `burnt` at least, which the store has with `write`
     before any other file is touched.
 
     One of several nodes may have a state file that is ahead of its store, as it has the others'
     signatures: with `write` the store is raised to one that verifies, as at a start. A burnt place
-    names no chain: after half a rename it is the other id's. Raises: StateError unless the store
-    then holds everything that the file shows; StoreFailure.
+    names no chain: after half a rename it is the other id's. `runs`: what _runs() says of it.
+    Raises: StateError unless the store then holds everything that the file shows; StoreFailure.
     """
     core = choose.load()
     public_key = load_public_key(chain.key_file)
     files = NodeFiles.at(settings.home, settings.id, (), tuple(peer.id for peer in settings.peers))
     target, other = (ChainFiles(Row(public_key, one), chain.state_file) for one in (old, new))
     refuse_other_home(files)
-    in_file = Watermark() if _is_renamed(files, target, other, core) else verified_state(files, target, core)
+    in_file = Watermark() if runs else verified_state(files, target, core)
     path = files.store_path
     if not has_store(path):
         raise StateError(
@@ -481,7 +514,11 @@ def _marks(
             before = in_file
             if write:
                 bring_up(store, target, in_file, lambda warning: say(warning, err=True))
-        elif not (before.sign_bytes or in_file.sign_bytes or not_mistyped) and before.hrs > after.hrs:
+        elif (
+            before.hrs > after.hrs
+            and not (before.sign_bytes or in_file.sign_bytes or not_mistyped)
+            and not _was_left(chain, old, before, in_file)
+        ):
             first, file = "", str(chain.state_file)
             if in_file.hrs < before.hrs:  # the store alone knows how much was burnt
                 first, file = f"`cmkms state export --chain-id {old} --out FILE`, then ", "FILE"

@@ -70,6 +70,17 @@ def kept_marks(path: Path, chain_id: str, parse: Parse, in_use: Collection[Path]
     return found
 
 
+def highest_kept(path: Path, chain_id: str, parse: Parse) -> tuple[Watermark, Path] | None:
+    """The highest place that was kept of this id and of no other, and where, as far as it can be
+    read; None where none was. Raises: StateError where the directory cannot be read.
+    """
+    found = []
+    for one in surely_kept(path, chain_id):
+        with contextlib.suppress(StateError):
+            found.append((_load(one, chain_id, parse), one))
+    return max(found, key=lambda one: one[0].hrs, default=None)
+
+
 def surely_kept_marks(path: Path, chain_id: str, parse: Parse) -> list[tuple[Watermark, Path]]:
     """What the files say that were kept of this id and of no other. Raises: as kept_marks()."""
     return [(_load(one, chain_id, parse), one) for one in surely_kept(path, chain_id)]

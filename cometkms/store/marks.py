@@ -17,7 +17,7 @@ from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
 from cometkms.store.home_born import born_path, height_for_the_next_epoch, is_sealed, read_born
-from cometkms.store.kept import UnreadableKeptError, kept_marks, surely_kept_marks
+from cometkms.store.kept import UnreadableKeptError, kept_marks, surely_kept, surely_kept_marks
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
 from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_header, readable_marks
 
@@ -129,7 +129,7 @@ def lost_error(files: NodeFiles, before: str, what: str, otherwise: str) -> Stat
 def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, core: Core) -> None:
     """A state file without sign bytes names no chain: where the store knows this key under an id
     that is not configured any more, and not under this one, a burnt place is that id's; and that
-    nothing was signed is said of this one where a rename kept that id's file.
+    nothing was signed is said of this one where a rename kept the file of the id before it.
 
     `in_file`: as read_state() has it. Raises: StateError.
     """
@@ -137,8 +137,8 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
         return
     held = dict(readable_marks(files.store_path))
     left = _ids_left(files, chain, held)
-    if in_file.hrs == HRS(0, 0, 0):
-        left = [one for one in left if not _is_kept(files, chain, one, held[Row(chain.row.key, one)], core)]
+    if left and in_file.hrs == HRS(0, 0, 0):
+        left = _unkept(files, chain, left, held, core)
     if left:
         stands = f"stands at {in_file.hrs}" if in_file.hrs > HRS(0, 0, 0) else "says that nothing was signed"
         what = f"{chain.state_path} {stands}, and does not say of which chain"
@@ -154,13 +154,24 @@ def refuse_unrenamed(files: NodeFiles, chain: ChainFiles, in_file: Watermark, co
         raise _unrenamed(files, chain, left, what, own)
 
 
-def _is_kept(files: NodeFiles, chain: ChainFiles, left: str, held: Watermark, core: Core) -> bool:
-    """Whether a rename kept what the store holds of an id that was left: signed on afterwards, it
-    is to be kept again. Raises: StateError.
+def _unkept(
+    files: NodeFiles, chain: ChainFiles, left: Sequence[str], held: Mapping[Row, Watermark], core: Core
+) -> list[str]:
+    """Those of the ids left that a rename to this chain has yet to keep. Raises: StateError.
+
+    The last one was kept as it stands: signed on afterwards, it is to be kept again. The ones
+    before it were left in an earlier rename, and what the others knew of them may have raised them
+    since. One that no rename kept is another member's word, or a height that was burnt under a
+    mistyped id: of one node alone that is not left behind below the chain.
     """
-    in_use = [one.state_path for one in files.chains]
-    found = kept_marks(chain.state_path, left, core.parse_sign_bytes, in_use)
-    return any(one.hrs >= held.hrs for one, _ in found)
+    in_use, parse = [one.state_path for one in files.chains], core.parse_sign_bytes
+    others = [row for row in held if row.key == chain.row.key and row not in {one.row for one in files.chains}]
+    kept = {row.chain_id: kept_marks(chain.state_path, row.chain_id, parse, in_use) for row in others}
+    last = [held[row].hrs for row in others if any(one.hrs >= held[row].hrs for one, _ in kept[row.chain_id])]
+    unkept = [one for one in left if all(mark.hrs < held[Row(chain.row.key, one)].hrs for mark, _ in kept[one])]
+    if not last:
+        return unkept
+    return [one for one in unkept if files.alone and not kept[one] and held[Row(chain.row.key, one)].hrs > max(last)]
 
 
 def refuse_forgotten(files: NodeFiles, chain: ChainFiles, core: Core) -> None:
@@ -187,17 +198,25 @@ def refuse_forgotten(files: NodeFiles, chain: ChainFiles, core: Core) -> None:
 
 
 def _ids_left(files: NodeFiles, chain: ChainFiles, held: Mapping[Row, Watermark]) -> list[str]:
-    """The ids under which the store knows this chain's key, and which are configured no more; none
-    where it knows this chain.
+    """The ids under which the store knows this chain's key, and which are configured no more, the
+    one that was left last before all others: no rename kept it, or it was begun last. None where
+    the store knows this chain.
     """
     if chain.row in held:
         return []
     configured = {one.row for one in files.chains}
-    return sorted(
+    found = [
         row.chain_id
         for row, mark in held.items()
         if row.key == chain.row.key and row not in configured and mark.hrs > HRS(0, 0, 0)
-    )
+    ]
+    found.reverse()
+    return sorted(found, key=lambda one: bool(_kept_beside(chain, one)))
+
+
+def _kept_beside(chain: ChainFiles, chain_id: str) -> list[Path]:
+    """Raises: StateError where the directory cannot be read."""
+    return surely_kept(chain.state_path, chain_id) if os.path.lexists(chain.state_path.parent) else []
 
 
 def _unrenamed(files: NodeFiles, chain: ChainFiles, left: Sequence[str], what: str, otherwise: str) -> StateError:

@@ -24,7 +24,7 @@ there counts for the chains that are configured only.
 
 A state file that does not say of which chain it is, where the store knows its key only under an id
 that is not configured any more, is not known to be this chain's: refuse to start (both). One that
-says that nothing was signed is, where a rename kept beside it what the store knows of the other id.
+says that nothing was signed is, where a rename kept beside it what the store knows of the last id.
 Where a rename wrote the place of an id that the store knows, and the settings have the id that was
 left still: refuse to start (both), and name the one to set.
 A chain of which a rename kept more than the store knows: the store was made anew since, or an old

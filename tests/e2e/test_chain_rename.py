@@ -2,6 +2,8 @@
 old one is never forgotten.
 """
 
+import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.e2e.cluster import Client, Cluster, Judge
 from tests.e2e.node import PATIENCE_S, PRECOMMIT, Node, ballot, cmkms, free_tcp, until
-from tests.e2e.test_cluster_commands import Judged, Member, judge, make_homes, validator, whole
+from tests.e2e.test_cluster_commands import Judged, Member, judge, leader_of, make_homes, validator, whole
 
 __all__ = ["judge", "make_homes", "validator"]
 
@@ -154,6 +156,62 @@ def gone_on(members: list[Member], validator: Judged, elsewhere: Judged) -> None
         member.start()
     elsewhere.connect()
     elsewhere.must_sign(PRECOMMIT, 2)
+
+
+def test_two_upgrades_go_on_every_node_though_one_was_behind_at_the_first(
+    make_homes: Callable[..., list[Member]], validator: Judged
+) -> None:
+    """It learns from the others, burnt, how far they had come under the first id."""
+    members = [one.start() for one in make_homes("net", 3)]
+    validator.connect()
+    validator.must_sign(PRECOMMIT, 5)
+    until("each knows of it", lambda: all('"5"' in (one.home / STATE).read_text() for one in members))
+    leader = leader_of(members)
+    behind, beside = (one for one in members if one is not leader)
+    behind.stop()
+    for height in (6, 7, 8):
+        validator.must_sign(PRECOMMIT, height)
+    for one in (beside, leader):
+        one.stop()
+    config = behind.home / "config.toml"
+    text = config.read_text()
+    assert "strict_start = false" in text
+    config.write_text(text.replace("strict_start = false", "strict_start = true"))  # it hears everybody first
+    ids = ("test-1", "test-2", "test-3")
+    for old, new in itertools.pairwise(ids):
+        rename = ("chain", "rename", "--from", old, "--to", new, "--yes")
+        served = Judged(Judge(), new)
+        try:
+            for member in members:
+                assert f"{new}  begins at 0" in member.run(*rename).stdout
+                serve(member, new, served)
+                assert "It is done already: nothing was changed." in member.run(*rename).stdout
+            for member in members:
+                member.start()
+            served.connect()
+            served.must_sign(PRECOMMIT, 2)
+            whole(members)
+            until("it was told", lambda: re.search(r"mark raised by .*chain=test-1 .*burnt=True", behind.log()))
+        finally:
+            served.close()
+        served.judge.verdict()
+        for member in members:
+            member.stop()
+            before = (member.home / STATE).read_bytes()
+            assert "It is done already: nothing was changed." in member.run(*rename).stdout
+            assert (member.home / STATE).read_bytes() == before
+    assert sorted(one.name for one in (behind.home / "priv").glob("*@*")) == [
+        f"priv_validator_state.json.{one}@1" for one in ids[:2]
+    ]
+    for member in members:
+        said = member.run("chain", "rename", "--from", "test-3", "--to", "test-1", "--yes").stdout
+        assert "test-1  begins at 8/0/3" in said
+        serve(member, "test-1", validator)
+    for member in members:
+        member.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, 8, block="bb")
+    validator.must_sign(PRECOMMIT, 9)
 
 
 def test_stores_lost_one_after_the_other_under_another_id_do_not_forget_the_one_that_was_left(

@@ -28,7 +28,7 @@ from cometkms.model import HRS, Watermark
 from cometkms.rules.burnt import burnt_up_to
 from cometkms.store import state_file
 from cometkms.store.lock import locked_home
-from cometkms.store.marks import known_mark
+from cometkms.store.marks import known_mark, read_state, refuse_unrenamed
 from cometkms.store.node_store import open_node
 from cometkms.store.promise_store import PromiseStore, readable_marks
 from cometkms.store.raise_mark import raise_mark
@@ -299,8 +299,12 @@ def test_whatever_else_is_ahead_of_the_store_is_an_old_copy_or_anothers_as_befor
     before = state.read_bytes(), marks_of(alone)
     assert "is ahead of the store" in refusal(invoke(alone, *rename), StateError)
     under(alone, "b")
-    said = refusal(invoke(alone, *rename), StateError)
-    assert 'where it was renamed already, set chain_id = "b"' in said
+    if what == "the old id went on":
+        assert changes(alone, *rename), "b stands where the file says, and what hub signed since is kept"
+        assert [mark.hrs.height for mark in kept_of(alone, "hub")] == [7, 41]
+    else:
+        said = refusal(invoke(alone, *rename), StateError)
+        assert 'where it was renamed already, set chain_id = "b"' in said
     assert (state.read_bytes(), marks_of(alone)) == before
 
 
@@ -327,6 +331,151 @@ def test_a_rename_after_which_the_id_in_the_settings_was_forgotten_is_given_once
     assert "`cmkms chain rename --from testnet-1 --to b`" in caught.value.cure
     assert invoke(home, *rename).exception is None
     assert node_stands_at() == 0
+
+
+def raise_in_store(home: Path, chain_id: str, mark: Watermark) -> None:
+    """As a node does that learns from the others how far they had come under an id."""
+    store = PromiseStore.open(home / "data" / "node0" / "promises")
+    (number,) = [number for number, row in enumerate(store.rows) if row.chain_id == chain_id]
+    store.write_mark(number, mark)
+    store.close()
+
+
+RENAMED = ("rename", "--from", "hub", "--to", "hub-2", "--yes")
+RENAMED_AGAIN = ("rename", "--from", "hub-2", "--to", "hub-3", "--yes")
+
+
+@pytest.fixture(params=["burnt", "signed"])
+def raised(request: pytest.FixtureRequest, alone: Path) -> Path:
+    """The same home under hub-2, where a start has learnt that hub had come to 9 elsewhere."""
+    assert changes(alone, *RENAMED)
+    under(alone, "hub-2")
+    assert stands(alone) == HRS(0, 0, 0)
+    raise_in_store(alone, "hub", burnt_up_to(9) if request.param == "burnt" else signed_by(alone, 9, "hub"))
+    return alone
+
+
+@pytest.mark.parametrize("height", [None, 3], ids=["nothing was signed since", "signed since"])
+def test_an_id_that_was_left_may_be_raised_and_the_next_rename_goes_as_on_any_node(
+    raised: Path, height: int | None
+) -> None:
+    if height is not None:
+        raise_in_store(raised, "hub-2", signed_by(raised, height, "hub-2"))
+        state_file.save(raised / "priv" / "priv_validator_state.json", signed_by(raised, height, "hub-2"))
+    assert not changes(raised, *RENAMED)
+    assert changes(raised, *RENAMED_AGAIN)
+    assert not changes(raised, *RENAMED_AGAIN)
+    under(raised, "hub-3")
+    assert not changes(raised, *RENAMED_AGAIN)
+    assert stands(raised) == HRS(0, 0, 0)
+    assert not changes(raised, *RENAMED_AGAIN)
+    assert marks_of(raised) == {"hub": 9, "hub-2": height or 0, "hub-3": 0}
+
+
+def test_a_rename_whose_cure_an_older_version_gave_for_the_id_before_the_last_goes_through(raised: Path) -> None:
+    raise_in_store(raised, "hub-2", signed_by(raised, 3, "hub-2"))
+    assert changes(raised, *RENAMED_AGAIN)
+    under(raised, "hub-3")
+    assert changes(raised, "rename", "--from", "hub", "--to", "hub-3", "--yes")
+    assert stands(raised) == HRS(0, 0, 0)
+
+
+def test_a_rename_that_is_given_again_is_done_though_the_state_file_lags_behind_the_store(raised: Path) -> None:
+    """A member learns of the new id, too, before its state file shows anything."""
+    raise_in_store(raised, "hub-2", burnt_up_to(3))
+    assert not changes(raised, *RENAMED)
+    state_file.save(raised / "priv" / "priv_validator_state.json", burnt_up_to(2))
+    assert not changes(raised, *RENAMED)
+    state_file.save(raised / "priv" / "priv_validator_state.json", signed_by(raised, 3, "hub-2"))
+    raise_in_store(raised, "hub-2", burnt_up_to(4))
+    assert not changes(raised, *RENAMED)
+    assert changes(raised, *RENAMED, "--min-height", "60", "--yes-height", "60")
+
+
+def test_what_was_raised_after_a_rename_is_where_the_id_goes_on_when_it_comes_back(raised: Path) -> None:
+    back = ("rename", "--from", "hub-2", "--to", "hub", "--yes")
+    assert changes(raised, *back)
+    under(raised, "hub")
+    assert stands(raised).height == 9
+    assert not changes(raised, *back)
+    raise_in_store(raised, "hub", signed_by(raised, 12, "hub"))
+    assert changes(raised, *RENAMED)
+    under(raised, "hub-2")
+    assert stands(raised) == HRS(0, 0, 0)
+    assert [mark.hrs.height for mark in kept_of(raised, "hub")] == [7, 12]
+
+
+def test_an_id_that_was_kept_is_not_mistyped_while_the_state_file_says_that_nothing_was_signed(alone: Path) -> None:
+    """Its setting was forgotten, and the others raised it under the old id."""
+    assert changes(alone, *RENAMED)
+    raise_in_store(alone, "hub", burnt_up_to(9))
+    under(alone, "hub-2")
+    with pytest.raises(StateError, match="`cmkms chain rename --from hub --to hub-2 --yes`"):
+        stands(alone)
+    kept = alone / "priv" / "priv_validator_state.json.hub@1"
+    data = kept.read_bytes()
+    kept.unlink()
+    assert "nothing here shows that it was ever signed for" in refusal(invoke(alone, *RENAMED), StateError)
+    kept.write_bytes(data)
+    assert changes(alone, *RENAMED)
+    assert stands(alone) == HRS(0, 0, 0)
+    assert not changes(alone, *RENAMED)
+
+
+def test_what_was_burnt_under_an_id_that_was_left_long_ago_is_not_lost_to_a_rename(alone: Path) -> None:
+    """An old config.toml was put back, and the height of another signer taken under its id."""
+    assert changes(alone, *RENAMED)
+    under(alone, "hub-2")
+    stands(alone)
+    under(alone, "hub")
+    files = files_of(load_home(alone))
+    raise_mark(files, files.chains[0], [burnt_up_to(900)], CORE)
+    before = marks_of(alone)
+    for configured in ("hub", "hub-2"):
+        under(alone, configured)
+        assert isinstance(invoke(alone, *RENAMED).exception, StateError)
+    assert marks_of(alone) == before
+
+
+def test_a_start_after_two_renames_names_the_last_id(raised: Path) -> None:
+    """It was signed for, and the second rename forgotten; or the first and the second were done."""
+    raise_in_store(raised, "hub-2", signed_by(raised, 3, "hub-2"))
+    under(raised, "hub-3")
+    for done in (False, True):
+        if done:
+            assert changes(raised, *RENAMED_AGAIN)
+            raise_in_store(raised, "hub-2", signed_by(raised, 5, "hub-2"))
+        with pytest.raises(StateError) as caught:
+            stands(raised)
+        assert "`cmkms chain rename --from hub-2 --to hub-3 --yes`" in caught.value.cure
+    assert changes(raised, *RENAMED_AGAIN)
+    assert stands(raised) == HRS(0, 0, 0)
+
+
+@pytest.mark.parametrize("several", [True, False], ids=["one of three", "alone"])
+@pytest.mark.parametrize("height", [2, 900])
+def test_an_id_that_no_rename_kept_here_stops_a_node_alone_where_it_is_above_the_last_one(
+    alone: Path, height: int, *, several: bool
+) -> None:
+    """A new machine has it from the others; one node alone burnt it, maybe under a mistyped id."""
+    store = PromiseStore.open(alone / "data" / "node0" / "promises")
+    store.add_row(replace(store.rows[0], chain_id="a-hub"), burnt_up_to(height))
+    if several:
+        store.write_header(replace(store.header, members=("node0", "node1", "node2"), record=()))
+    store.close()
+    assert changes(alone, *RENAMED)
+    under(alone, "hub-2")
+    settings = load_home(alone)
+    files = files_of(settings)
+    if several:
+        files = replace(files, members=("node0", "node1", "node2"))
+    (chain,) = files.chains
+    shown = read_state(files, chain, CORE)
+    if height > 7 and not several:
+        with pytest.raises(StateError, match="chain rename --from a-hub --to hub-2"):
+            refuse_unrenamed(files, chain, shown, CORE)
+    else:
+        refuse_unrenamed(files, chain, shown, CORE)
 
 
 def test_every_state_file_that_was_kept_of_an_id_counts(home: Path) -> None:

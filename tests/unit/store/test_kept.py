@@ -9,7 +9,7 @@ from cometkms.core import choose
 from cometkms.errors import StateError
 from cometkms.model import HRS, Watermark
 from cometkms.store import state_file
-from cometkms.store.kept import UnreadableKeptError, kept_already, kept_marks, name_to_keep
+from cometkms.store.kept import UnreadableKeptError, highest_kept, kept_already, kept_marks, name_to_keep
 from tests.unit.state.three import sign_bytes
 
 CORE = choose.load()
@@ -85,3 +85,13 @@ def test_what_is_kept_already_may_know_a_signature_that_the_store_does_not(tmp_p
     assert found(Watermark(place)) == found(Watermark(place, other)) == "s.json.hub@3", "as they would be written"
     assert found(promised) == "s.json.hub@2"
     assert found(signed) == "s.json.hub@2"
+
+
+def test_the_highest_that_was_kept_is_of_the_id_alone_and_can_be_read(tmp_path: Path) -> None:
+    state = tmp_path / "priv_validator_state.json"
+    assert highest_kept(state, "hub", CORE.parse_sign_bytes) is None
+    for name, height in (("hub@1", 7), ("hub@10", 5), ("hub-2@1", 900)):
+        state_file.save(state.with_name(f"{state.name}.{name}"), Watermark(HRS(height, 0, 3)))
+    state.with_name(f"{state.name}.hub@2").write_text("{")
+    found = highest_kept(state, "hub", CORE.parse_sign_bytes)
+    assert found == (Watermark(HRS(7, 0, 3)), state.with_name(f"{state.name}.hub@1"))
