@@ -25,6 +25,7 @@ from cometkms.errors import StateError
 from cometkms.model import Watermark
 from cometkms.rules.burnt import Heights
 from cometkms.store.adopted import adopt_answer
+from cometkms.store.another_key import short
 from cometkms.store.exported import WentOut, went_out
 from cometkms.store.lock import locked_home
 from cometkms.store.node_files import NodeFiles
@@ -143,10 +144,14 @@ def _burn(settings: Settings, heights: Heights, typed: Heights | None, as_json: 
                 err=True,
             )
     every = "" if files.alone else ", the same on every member, all stopped: this node alone remembers that it is lost"
-    for chain_id in done.lost:
+    configured = {chain.id for chain in settings.chains}
+    for row in done.lost_rows:
+        isnt, there = "it is not configured", "with it in config.toml"
+        if row.chain_id in configured:
+            isnt, there = f"of the key {short(row)}, which is not the one in its file", "with that key there"
         say(
-            f"lost     {chain_id}: it is not configured, and what was promised there is not known any more: nothing is signed there before another "
-            f"recovery with it in config.toml burns a height above its head{every}",
+            f"lost     {row.chain_id}: {isnt}, and what was promised there is not known any more: nothing is signed there before another "
+            f"recovery {there} burns a height above its head{every}",
             err=as_json,
         )
     if done.lost_unnamed:

@@ -43,6 +43,7 @@ def take_name(secret: bytes, node_id: str) -> socket.socket | None:
             return None
         raise BusyError(
             f"another process on this machine runs the node {node_id!r} with this very key, from another home: one of the two is a copy",
-            cure="find it (ps -ef | grep 'cmkms start') and stop it; a node of its own needs another id and a home of its own from `cmkms init`",
+            cure="find it (ps -ef | grep 'cmkms start') and stop it; two homes that are to sign beside each other need two keys, or are members of one "
+            "cluster (`cmkms member add`): the same key in another home is a double signature, whatever its id",
         ) from None
     return holder

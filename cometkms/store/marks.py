@@ -16,28 +16,24 @@ from cometkms.errors import OTHER_USER_CURE, StateError, cure_of_file, os_words
 from cometkms.model import HRS, Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.store import state_file
+from cometkms.store.another_key import FROM_OTHERS, refuse_anothers_file, stands_in_store
 from cometkms.store.home_born import born_path, height_for_the_next_epoch, is_sealed, read_born
 from cometkms.store.kept import UnreadableKeptError, kept_marks, surely_kept, surely_kept_marks
 from cometkms.store.node_files import ChainFiles, NodeFiles, check_store_way
-from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_header, readable_marks
+from cometkms.store.promise_store import FILE_BYTES, PromiseStore, marks_in, readable_marks
 
 #: What is left to a node that lost its store and its state file.
 RECOVER_CURE = "read the chain's head height from two nodes you trust and run `cmkms recover --min-height HEIGHT` with a height above it"
-_FROM_OTHERS = (
-    'while all others run, write {"height":"0","round":0,"step":0} into the state file and start: it reads what it lost from them. '
-    "Where one of them is lost for good, too, `cmkms recover` instead (docs/RUNBOOK.md)"
-)
 
 
 def verified_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
-    """The state file's mark; bytes without a signature that verifies are not known bytes.
+    """The state file's mark; bytes without a signature are not known bytes.
 
-    Raises: StateError with the cure.
+    Raises: StateError with the cure, also for a file whose signature is another key's.
     """
     mark = read_state(files, chain, core)
-    if mark.sign_bytes and not core.verify(chain.row.public_key, mark.sign_bytes, mark.signature):
-        return Watermark(mark.hrs)
-    return mark
+    refuse_anothers_file(files, chain, mark, core)
+    return state_file.as_written(mark)
 
 
 def mark_of_files(files: NodeFiles, chain: ChainFiles, core: Core, held: Mapping[Row, Watermark]) -> Watermark:
@@ -95,25 +91,12 @@ def read_state(files: NodeFiles, chain: ChainFiles, core: Core) -> Watermark:
                 raise _unrenamed(files, chain, left, error.what, error.cure) from None
             if not os.path.lexists(files.store_path) and files.node_id in read_born(files):
                 raise lost_error(
-                    files, f"{error.what}. ", "both", RECOVER_CURE if files.alone else _FROM_OTHERS
+                    files, f"{error.what}. ", "both", RECOVER_CURE if files.alone else FROM_OTHERS
                 ) from None
             raise
-        path, chain_id = chain.state_path, chain.row.chain_id
-        stands = held.hrs if held.hrs > HRS(0, 0, 0) else "0"
-        is_there = os.path.lexists(path)
-        what = error.what if is_there else f"{path} is missing"
-        header = readable_header(files.store_path)
-        if header is not None and header.state is NodeState.RECOVERING:
-            raise StateError(
-                f"{what}. The store {files.store_path} is of a node that lost what it promised, and has yet to read it from the others",
-                cure=_FROM_OTHERS,
-            ) from None
-        raise StateError(
-            f"{what}. The store {files.store_path} knows what this node promised: {chain_id} stands at "
-            f"{stands} there. That nobody went further with that file, and that this is no old copy of the store, cannot be seen without it",
-            cure=f"if so, {'move it away, and ' if is_there else ''}`cmkms state export --chain-id {chain_id} --out {path}` writes it from the store; "
-            "where another signer used the key since, its file instead (stop that one first)",
-        ) from None
+        is_there = os.path.lexists(chain.state_path)
+        what = error.what if is_there else f"{chain.state_path} is missing"
+        raise stands_in_store(files, chain, held, what, "move it away, and " if is_there else "") from None
 
 
 def lost_error(files: NodeFiles, before: str, what: str, otherwise: str) -> StateError:

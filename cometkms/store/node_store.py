@@ -30,8 +30,12 @@ left still: refuse to start (both), and name the one to set.
 A chain of which a rename kept more than the store knows: the store was made anew since, or an old
 copy was put back, and one node alone refuses to start.
 
+A state file whose signature is not of the configured key is another key's, and a store that knows
+the chain with another key and not with this one was another key's: refuse to start (both), until
+the operator's word has given the key a row (another_key.py).
+
 Then, for each chain, the higher of store and state file wins; bytes of the file are kept only with
-a signature that verifies, else the place is burnt. One of several has signatures of the others in
+their signature, else the place is burnt. One of several has signatures of the others in
 its file, beyond what it promised; two different bytes at one place are burnt. One node alone writes
 its store first: a file that shows what the store lacks says that an old copy of the store was put
 back, or that another signer wrote the file. The file follows up to a second later, so it does not
@@ -50,6 +54,7 @@ from cometkms.rules.birth import NodeState
 from cometkms.rules.epoch import Ended
 from cometkms.store import state_file
 from cometkms.store.adopted import read_adopted
+from cometkms.store.another_key import refuse_another_key, refuse_anothers_file
 from cometkms.store.born import FIRST_EPOCH
 from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import (
@@ -121,7 +126,10 @@ def open_node(files: NodeFiles, core: Core, disk: Disk | None = None) -> OpenedN
         refuse_out_before_rename(files, chain)
     from_files, held = [], dict(readable_marks(files.store_path))
     for chain in files.chains:
-        refuse_unrenamed(files, chain, read_state(files, chain, core), core)
+        refuse_another_key(files, chain, core)
+        in_file = read_state(files, chain, core)
+        refuse_anothers_file(files, chain, in_file, core)
+        refuse_unrenamed(files, chain, in_file, core)
         refuse_forgotten(files, chain, core)
         from_files.append(mark_of_files(files, chain, core, held))
     written = tuple(chain.state_path.stat().st_mtime for chain in files.chains)

@@ -12,6 +12,7 @@ from cometkms.model import Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.recovery import agreed_mark
 from cometkms.store import state_file
+from cometkms.store.another_key import other_keys
 from cometkms.store.exported import forget_export
 from cometkms.store.home_born import note_begun, refuse_lost
 from cometkms.store.marks import known_mark, mark_of_files, reconcile, refuse_lacking, verified_state
@@ -37,7 +38,8 @@ def raise_mark(files: NodeFiles, chain: ChainFiles, marks: Sequence[Watermark], 
     is_behind = files.alone and held is not None and in_file is not None and in_file.hrs > held.hrs
     if is_behind and held is not None and in_file is not None and all(one.hrs < in_file.hrs for one in marks):
         refuse_lacking(files, chain, held, in_file, core)  # no other signer says that it wrote that file
-    stands = held is not None or in_file == agreed  # else the node would begin below what a rename kept
+    # else the node would begin below what a rename kept, or the store know another key alone
+    stands = held is not None or (in_file == agreed and not other_keys(files, chain))
     if agreed == known and in_file is not None and stands and not is_behind:
         forget_export(chain.state_path, chain.row.chain_id, files.store_path)
         return agreed

@@ -10,10 +10,11 @@ from cometkms.core.interface import Core
 from cometkms.durable import read_bounded, read_file
 from cometkms.errors import OTHER_USER_CURE, StateError, cure_of_file, is_no_file, os_words
 from cometkms.limits import BIRTH_NONCE_BYTES
-from cometkms.model import Watermark
+from cometkms.model import Row, Watermark
 from cometkms.rules.birth import NodeState
 from cometkms.rules.burnt import Heights, burnt_up_to
 from cometkms.store import state_file
+from cometkms.store.another_key import is_anothers
 from cometkms.store.born import Born, save_born, sorted_rows
 from cometkms.store.exported import check_export, forget_export
 from cometkms.store.home_born import (
@@ -24,7 +25,7 @@ from cometkms.store.home_born import (
     note_lost,
     written_places,
 )
-from cometkms.store.marks import kept_mark, verified_state
+from cometkms.store.marks import kept_mark, read_state
 from cometkms.store.node_files import (
     NodeFiles,
     after_store,
@@ -41,18 +42,24 @@ from cometkms.store.promise_store import BROKEN, Header, PromiseStore, held_alon
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a recovery made: the new mark of each chain, and where the old store is kept, and the
-    state files that could not be understood.
+    state files that could not be understood, or show a signature of another key.
 
-    `lost`: the chains that are not configured, and of which it is not known any more what was
-    promised there: nothing is signed there before another recovery burns them. `lost_unnamed`: that
+    `lost_rows`: the chains that are not configured, or not with that key, and of which it is not
+    known any more what was promised there: nothing is signed there before another recovery burns
+    them. `lost_unnamed`: that
     there may be more, of which nothing that is left says that they were begun.
     """
 
     marks: tuple[Watermark, ...]
     store: Path | None
     state_files: tuple[Path, ...]
-    lost: tuple[str, ...] = ()
+    lost_rows: tuple[Row, ...] = ()
     lost_unnamed: bool = False
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The ids of the chains of `lost_rows`."""
+        return tuple(row.chain_id for row in self.lost_rows)
 
 
 def recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
@@ -87,11 +94,15 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     for chain in files.chains:
         candidates = [burnt_up_to(heights.of(chain.row.chain_id)), known.get(chain.row, Watermark())]
         try:
-            candidates.append(verified_state(files, chain, core))
+            in_file = read_state(files, chain, core)
         except state_file.OfAnotherChainError:
             raise  # it is not lost, and would be: nothing else knows that chain
         except StateError:  # a lost state file is one reason to recover
             lost.append(chain.state_path)
+        else:
+            of_another = is_anothers(chain.row, in_file, core)  # or it was changed: its place counts
+            candidates.append(Watermark(in_file.hrs) if of_another else state_file.as_written(in_file))
+            lost += [chain.state_path] * of_another
         candidates.append(kept_mark(files, chain, core))
         marks.append(max(candidates, key=lambda mark: mark.hrs))
     configured = {chain.row for chain in files.chains}
@@ -120,8 +131,7 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
     if forgotten - set(born.lost) or unnamed is not born.lost_unnamed:
         note_lost(files, forgotten, unnamed=unnamed)
     kept = put_in_place(files.store_path, lambda path: PromiseStore.create(path, header, rows, known=left.known))
-    aside_words = f" (the old one is kept as {kept})" if kept is not None else ""
-    aside = []
+    aside_words, aside = f" (the old one is kept as {kept})" if kept is not None else "", []
     with after_store(files.store_path, f"the new store{aside_words} burns what was asked for"):
         for chain, mark in zip(files.chains, marks, strict=True):
             if chain.state_path in lost:
@@ -138,7 +148,7 @@ def _recover(files: NodeFiles, heights: Heights, core: Core) -> Recovered:
         tuple(marks),
         kept,
         tuple(path for path in aside if path is not None),
-        tuple(row.chain_id for row in said.lost),
+        said.lost,
         unnamed,
     )
 

@@ -14,6 +14,7 @@ from cometkms.errors import StateError, cure_of_file, said
 from cometkms.model import HRS, Row, Watermark
 from cometkms.operator.doctor.finding import Finding, fail, failed_by, note, ok, warn
 from cometkms.rules.birth import NodeState
+from cometkms.store.another_key import refuse_another_key, refuse_anothers_file
 from cometkms.store.exported import refuse_exported
 from cometkms.store.home_born import born_path, has_data_of, read_born, read_born_members, refuse_lost
 from cometkms.store.lock import holder_of
@@ -41,6 +42,11 @@ class ChainState:
     in_file: Watermark | None
     file_findings: tuple[Finding, ...] = ()
     verified: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether nothing says that the state file is another key's."""
+        return self.in_file is not None and (self.verified or not self.in_file.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +123,14 @@ def gather_state(files: NodeFiles, core: Core) -> StateFacts:
 
 def _read_chain(files: NodeFiles, row: Row, path: Path, core: Core) -> ChainState:
     try:
+        refuse_another_key(files, ChainFiles(row, path), core)
         mark = read_state(files, ChainFiles(row, path), core)
     except StateError as error:
         return ChainState(row.chain_id, row.public_key, path, None, tuple(failed_by(AREA, error)))
     verified = bool(mark.signature) and core.verify(row.public_key, mark.sign_bytes, mark.signature)
     found: list[Finding] = []
     try:
+        refuse_anothers_file(files, ChainFiles(row, path), mark, core)
         refuse_unrenamed(files, ChainFiles(row, path), mark, core)
         refuse_forgotten(files, ChainFiles(row, path), core)
     except StateError as error:
@@ -304,7 +312,8 @@ def held_mark(facts: StateFacts, chain: ChainState) -> Watermark | None:
 
 def highest_mark(facts: StateFacts, chain: ChainState) -> Watermark | None:
     """The higher of store and state file; a signature that is known counts."""
-    marks = [mark for mark in (held_mark(facts, chain), chain.in_file) if mark is not None]
+    in_file = chain.in_file if chain.is_own else None
+    marks = [mark for mark in (held_mark(facts, chain), in_file) if mark is not None]
     return max(marks, key=lambda mark: (mark.hrs, bool(mark.signature)), default=None)
 
 
@@ -312,37 +321,14 @@ def _judge_chain(facts: StateFacts, chain: ChainState) -> list[Finding]:
     found = list(chain.file_findings)
     held = held_mark(facts, chain)
     if facts.store is not None and facts.store.rows and held is None and not found:
-        found.append(_judge_no_row(facts, chain))
+        found.append(note(AREA, f"{chain.chain_id} is new to this node's store: it begins at its state file"))
     if chain.in_file is None:
         return found
-    if chain.in_file.sign_bytes and not chain.verified:
-        found.append(
-            fail(
-                AREA,
-                f"{chain.path}: its signature is not of the key {chain.public_key.hex()[:16]}: this state is another key's, or was changed",
-                "the state file that belongs to this key, from the signer that used it last",
-            )
-        )
-    if held is not None:
+    if held is not None and chain.is_own:
         found += _judge_pair(facts, chain, held, chain.in_file)
     if not found:
         found.append(ok(AREA, f"{chain.chain_id}: key and state belong together; {_words(highest_mark(facts, chain))}"))
     return found
-
-
-def _judge_no_row(facts: StateFacts, chain: ChainState) -> Finding:
-    others = (
-        [row.public_key.hex()[:16] for row, _ in facts.store.rows if row.chain_id == chain.chain_id]
-        if facts.store
-        else []
-    )
-    if others:
-        return warn(
-            AREA,
-            f"{chain.chain_id}: the store knows this chain with another key ({', '.join(others)}), not with {chain.public_key.hex()[:16]}",
-            "if the key was changed on purpose, nothing: the new one begins at its state file; else put the old key back",
-        )
-    return note(AREA, f"{chain.chain_id} is new to this node's store: it begins at its state file")
 
 
 def _judge_pair(facts: StateFacts, chain: ChainState, held: Watermark, in_file: Watermark) -> list[Finding]:

@@ -504,6 +504,18 @@ def test_a_member_is_told_that_it_alone_remembers_what_is_lost(tmp_path: Path, m
     assert (told in done.stdout) is (len(members) > 1)
 
 
+def test_what_is_lost_of_a_configured_chain_names_the_other_key(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", Watermark(HRS(20, 0, 2)))
+    chain = re.search(r'chain_id = "(.*)"', (home / "config.toml").read_text())
+    assert chain is not None
+    other = {"id": chain[1], "key": "ab" * 32, "lost": False}
+    born = {"ids": ["node0"], "epoch": 1, "members": ["node0"], "chains": [other]}
+    (home / "priv" / "born.json").write_text(json.dumps(born))
+    done = inside.cmkms("recover", "--home", str(home), "--min-height", "30", "--yes-height", "30")
+    assert f"lost     {chain[1]}: of the key {'ab' * 8}, which is not the one in its file" in done.stdout, done.stderr
+    assert "it is not configured" not in done.stdout
+
+
 def test_a_chain_that_is_left_out_is_told_as_lost(renamed: Path) -> None:
     """The store lacks c-2, so it is an old copy, and what it has of c-1 may be old, too."""
     done = inside.cmkms("recover", "--home", str(renamed), "--min-height", "9", "--yes-height", "9", "--json")

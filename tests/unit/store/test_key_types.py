@@ -11,6 +11,7 @@ import pytest
 
 from cometkms.core import native
 from cometkms.core.interface import KeySlot
+from cometkms.errors import StateError
 from cometkms.keys.validator_key import new_seed
 from cometkms.keytypes import ED25519, KEY_TYPES, KeyType, raw_of, type_of, typed
 from cometkms.limits import BIRTH_NONCE_BYTES, CHAIN_ID_MAX_BYTES, SIGN_BYTES_MAX_BYTES, SIGNATURE_MAX_BYTES
@@ -76,13 +77,11 @@ def test_a_signature_is_known_again_after_each_start(tmp_path: Path, slot: KeySl
     bare.close()
 
 
-def test_a_signature_of_another_key_is_not_known(tmp_path: Path, slot: KeySlot) -> None:
+def test_a_state_file_of_another_key_is_not_gone_by(tmp_path: Path, slot: KeySlot) -> None:
     files = files_of(tmp_path, slot)
-    mark = mark_at(slot_of(type_of(slot.public_key)), 7)
-    state_file.save(files.chains[0].state_path, mark)
-    opened = open_node(files, CORE)
-    assert opened.signed[0] == Watermark(mark.hrs)
-    opened.store.close()
+    state_file.save(files.chains[0].state_path, mark_at(slot_of(type_of(slot.public_key)), 7))
+    with pytest.raises(StateError, match="its signature is not of the key"):
+        open_node(files, CORE)
 
 
 def test_a_mark_is_imported_with_its_signature(tmp_path: Path, slot: KeySlot) -> None:
