@@ -361,7 +361,6 @@ AHEAD = {
     "signed": mark_at(8),
     "signed at a later step of the height": Watermark(HRS(5, 1, 1)),
     "a place without bytes": Watermark(HRS(8, 0, 3)),
-    "bytes that do not verify": Watermark(mark_at(8).hrs, mark_at(8).sign_bytes, bytes(64)),
 }
 
 
@@ -414,10 +413,22 @@ def test_one_of_several_has_the_others_signatures_in_its_state_file(tmp_path: Pa
     assert not opened.warnings
 
 
-def test_bytes_in_the_file_count_only_with_a_signature_that_verifies(tmp_path: Path) -> None:
+def test_a_file_whose_signature_is_not_of_the_key_is_not_gone_by(tmp_path: Path) -> None:
+    """It is another key's, or was changed; a recovery is never below its place."""
     forged = Watermark(mark_at(6).hrs, mark_at(6).sign_bytes, bytes(64))
-    opened = open_node(node_at(tmp_path, forged), CORE)
-    assert opened.store.mark(0) == Watermark(HRS(6, 0, 3))
+    files = node_at(tmp_path, forged)
+    with pytest.raises(StateError, match=r"its signature is not of the key .* it does not sign"):
+        open_node(files, CORE)
+    assert not files.store_path.exists()
+    state_file.save(files.chains[0].state_path, mark_at(5))
+    open_node(files, CORE).store.close()
+    state_file.save(files.chains[0].state_path, forged)
+    for act in (lambda: open_node(files, CORE), lambda: epochs.promised(files, files.chains[0], [], CORE)):
+        with pytest.raises(StateError, match=r"its signature is not of the key .* stands at 5/0/3 there"):
+            act()
+    assert dict(readable_marks(files.store_path))[ROW] == mark_at(5), "nothing was changed"
+    recover(files, Heights(3), CORE)
+    assert open_node(files, CORE).store.mark(0).hrs == HRS(6, 0, 3)
 
 
 def several(tmp_path: Path, held: Watermark) -> NodeFiles:
