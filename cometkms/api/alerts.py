@@ -99,7 +99,8 @@ RULES: Final[dict[str, Rule]] = {
         "cmkms`, and set it back when `cmkms peers` shows every node complete"
     ),
     "duplicate_id": Rule(
-        0.0, 15.0, "two nodes have one id: find the copy of the home of {subject} and stop it; another node begins with `cmkms init`"
+        0.0, 15.0, "two nodes have one id: find the copy of the home of {subject} and stop it; another node is a member of this cluster "
+        "(`cmkms member add`), or has another key"
     ),
     "quorum_minimum": Rule(
         3.0, 3.0, "bring the missing node back before you stop another: `cmkms peers` names it; `cmkms start` on its machine"

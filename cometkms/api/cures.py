@@ -65,7 +65,8 @@ OF_PEERS: Final[dict[PeerCode, str]] = {
     PeerCode.UNLISTED: "was this node taken out? Then stop it for good. Is it to be a member: `cmkms member add` with its id and address on every node, and "
     "the `peer` of {subject}'s config.toml here first",
     PeerCode.ALONE: "give the node that is configured alone the cluster's `peer` list, or stop it: two majorities of one key sign twice",
-    PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; a node of its own needs another `id` and a home from `cmkms init`",
+    PeerCode.DUPLICATE: "two nodes have the id {subject}: find the copy and stop it; another node is a member of this cluster "
+    "(`cmkms member add`), or has another key",
     PeerCode.MYSELF: "its address in `peer` leads to this very node: correct the address of {subject}",
     PeerCode.NAME: "the `id` there and its name in `peer` differ: make them the same; a copied config.toml needs its own `id`",
     PeerCode.KEY: "the validator key, the [[chain]] tables (one of their keys is what members know each other by) or priv/cluster.key differ: here, "
