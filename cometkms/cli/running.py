@@ -85,8 +85,8 @@ def _socket_of(node_id: str | None) -> Path:
         ) from error
     if len(found) == 1:
         return found[0]
-    if not is_there and (holder := holder_of(chosen_home())) is not None:
-        raise OperatorError(f"{holder} holds this home, and its {data} is gone", cure=_cure(holder))
     if not is_there:
+        if (holder := holder_of(chosen_home())) is not None:
+            raise OperatorError(f"{holder} holds this home, and its {data} is gone", cure=_cure(holder))
         raise OperatorError(f"{data} does not exist, so no node runs there", cure="--home DIR of the node that runs")
     return data / load_home().id / SOCKET_NAME

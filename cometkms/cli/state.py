@@ -56,8 +56,7 @@ def show(home: str | None, chain_id: str | None, node_id: str | None, as_json: b
     """The watermark in the promise store and in the state file.
 
     Where the node does not promise by its store, as it is recovering, sealed or lost, a line says
-    so.
-    Reads only; works beside a running node.
+    so. Reads only; works beside a running node.
 
     \b
     Examples:

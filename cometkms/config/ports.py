@@ -16,7 +16,7 @@ from cometkms.errors import ConfigError
 
 #: The addresses that a host's name stands for; none where that is not known.
 Resolve = Callable[[str], frozenset[str]]
-_EVERY: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+EVERY: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 
@@ -102,10 +102,10 @@ def _clash(listened: Address, other: Address, resolve: Resolve, *, own: bool = F
 
 
 def _hosts(host: str, resolve: Resolve) -> frozenset[str]:
-    return resolve(host) if host else frozenset(_EVERY)
+    return resolve(host) if host else frozenset(EVERY)
 
 
 def _covers(here: frozenset[str], there: frozenset[str], own: bool) -> bool:
     """Whether one of these is every interface, and one of those is this machine's."""
-    four, six = (wild in here for wild in _EVERY)
+    four, six = (wild in here for wild in EVERY)
     return any((own or is_loopback(one)) and (six if ":" in one else four) for one in there)

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from cometkms.address import Address
-from cometkms.config.ports import LOOPBACK, literal
+from cometkms.config.ports import EVERY, LOOPBACK, literal
 from cometkms.config.schema import ValidatorAddress
 from cometkms.errors import ConfigError
 from cometkms.net.target import Target, UnixTarget
 
 #: What a validator's address leads to: each address of a host and its port, or a socket's file.
 Places = frozenset[tuple[str, int]]
-_EVERY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 SAME_CURE: Final = "list it once in validator_addr"
 
 
@@ -49,7 +48,7 @@ def places_of(target: Target) -> Places:
 
 def of_hosts(hosts: frozenset[str], target: Address) -> Places:
     """The port of these addresses of its host; to dial every interface is to dial this machine."""
-    return frozenset((host, target.port) for host in (LOOPBACK if hosts & _EVERY else hosts))
+    return frozenset((host, target.port) for host in (hosts if hosts.isdisjoint(EVERY) else LOOPBACK))
 
 
 def _of_socket(path: str) -> Places:

@@ -13,6 +13,7 @@ from cometkms.errors import StateError
 from cometkms.limits import LEADER_NEAREST
 from cometkms.model import Row, quorum_of
 from cometkms.state.favourite import PRIORITY_FACT
+from cometkms.store.another_key import short
 from cometkms.wire.peer_messages import Facts
 
 #: Facts that should be alike on every node; the others are shown only. Of
@@ -30,7 +31,6 @@ SEALED: Final = "sealed"
 #: A member whose promise store is gone from its name says so: it promises nothing until it is back.
 STORE_FACT: Final = "store"
 STORE_GONE: Final = "gone"
-_KEY_DIGITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +99,5 @@ def refuse_other_list(me: str, following: Sequence[str], others: Mapping[str, Fa
 
 
 def _row_words(rows: frozenset[Row]) -> str:
-    words = sorted(f"{row.chain_id} with the key {row.key.hex()[:_KEY_DIGITS]}" for row in rows)
+    words = sorted(f"{row.chain_id} with the key {short(row)}" for row in rows)
     return ", ".join(words) or "nothing more"

@@ -46,8 +46,8 @@ class Recovered:
 
     `lost_rows`: the chains that are not configured, or not with that key, and of which it is not
     known any more what was promised there: nothing is signed there before another recovery burns
-    them. `lost_unnamed`: that
-    there may be more, of which nothing that is left says that they were begun.
+    them. `lost_unnamed`: that there may be more, of which nothing that is left says that they were
+    begun.
     """
 
     marks: tuple[Watermark, ...]

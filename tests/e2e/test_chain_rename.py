@@ -129,6 +129,19 @@ def serve(member: Member, chain: str, serves: Judged) -> None:
     member.serves(serves)
 
 
+def goes_back(members: list[Member], source: str, validator: Judged, height: int) -> None:
+    """All are stopped: from that id to the first one, which signed up to this height, and on."""
+    for member in members:
+        said = member.run("chain", "rename", "--from", source, "--to", "test-1", "--yes").stdout
+        assert f"test-1  begins at {height}/0/3" in said
+        serve(member, "test-1", validator)
+    for member in members:
+        member.start()
+    validator.connect()
+    validator.must_refuse(PRECOMMIT, height, block="bb")
+    validator.must_sign(PRECOMMIT, height + 1)
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[Judged]:
     """Who asks under the other id."""
@@ -203,15 +216,7 @@ def test_two_upgrades_go_on_every_node_though_one_was_behind_at_the_first(
     assert sorted(one.name for one in (behind.home / "priv").glob("*@*")) == [
         f"priv_validator_state.json.{one}@1" for one in ids[:2]
     ]
-    for member in members:
-        said = member.run("chain", "rename", "--from", "test-3", "--to", "test-1", "--yes").stdout
-        assert "test-1  begins at 8/0/3" in said
-        serve(member, "test-1", validator)
-    for member in members:
-        member.start()
-    validator.connect()
-    validator.must_refuse(PRECOMMIT, 8, block="bb")
-    validator.must_sign(PRECOMMIT, 9)
+    goes_back(members, "test-3", validator, 8)
 
 
 def test_stores_lost_one_after_the_other_under_another_id_do_not_forget_the_one_that_was_left(
@@ -230,14 +235,7 @@ def test_stores_lost_one_after_the_other_under_another_id_do_not_forget_the_one_
     elsewhere.must_sign(PRECOMMIT, 3)
     for member in members:
         member.stop()
-        back = member.run("chain", "rename", "--from", "test-2", "--to", "test-1", "--yes").stdout
-        assert "test-1  begins at 5/0/3" in back
-        serve(member, "test-1", validator)
-    for member in members:
-        member.start()
-    validator.connect()
-    validator.must_refuse(PRECOMMIT, 5, block="bb")
-    validator.must_sign(PRECOMMIT, 6)
+    goes_back(members, "test-2", validator, 5)
 
 
 def test_one_node_whose_store_was_made_anew_under_another_id_says_what_it_forgot(
